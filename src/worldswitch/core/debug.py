@@ -1,0 +1,78 @@
+"""Debug exceptions: single-step, breakpoints, general detect (S1-04, S2-36..S2-39, S3-16, S3-17, S6-16..S6-20)."""
+
+from worldswitch.core.bits import (
+    DR6_B0,
+    DR6_B1,
+    DR6_BD,
+    DR6_BS,
+    DR7_GD,
+    DR7_L0,
+    DR7_L1,
+    EXIT_EXCEPTION,
+    RFLAGS_RF,
+    SHADOW_MOVSS,
+    VECTOR_DB,
+)
+from worldswitch.core.delivery import raise_fault, raise_trap
+from worldswitch.core.record import KIND_EXCEPTION
+from worldswitch.core.state import Cpu
+from worldswitch.core.vmexit import vmexit
+
+
+def after_instruction(cpu: Cpu, created_shadow: int) -> None:
+    """Pend the single-step trap of an instruction that began with TF=1.
+
+    A MOV SS shadow suppresses it at its own boundary (S2-37), an STI shadow does not (S2-36, S2-40). GIF does not
+    matter (S3-17).
+    """
+    if not created_shadow & SHADOW_MOVSS:
+        cpu.debug_trap |= DR6_BS
+
+
+def data_breakpoint(cpu: Cpu) -> None:
+    """A watched access happened: pend its trap, or drop it with GIF=0 (S3-16)."""
+    if not cpu.regs.dr7 & DR7_L1:
+        return
+    if not cpu.gif and not cpu.options.gif0_breakpoint_db_deliver:
+        cpu.recorder.discarded.append((cpu.step, KIND_EXCEPTION))
+        return
+    cpu.debug_trap |= DR6_B1
+
+
+def take_trap(cpu: Cpu) -> bool:
+    """At a boundary: deliver the pending trap-class #DB; False where a MOV SS shadow holds it (S2-39)."""
+    if cpu.shadow == SHADOW_MOVSS:
+        return False
+    pending = cpu.debug_trap
+    cpu.debug_trap = 0
+    if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_DB]:
+        cpu.regs.dr6 |= pending
+        vmexit(cpu, EXIT_EXCEPTION + VECTOR_DB)
+        return True
+    cpu.regs.dr6 |= pending
+    cpu.regs.dr7 &= ~DR7_GD
+    raise_trap(cpu, VECTOR_DB)
+    return True
+
+
+def instruction_breakpoint(cpu: Cpu) -> bool:
+    """Before an instruction: the fault-class #DB of a breakpoint on it, unless RF is set (S6-18)."""
+    regs = cpu.regs
+    if not regs.dr7 & DR7_L0 or regs.rflags & RFLAGS_RF:
+        return False
+    if not cpu.gif and not cpu.options.gif0_breakpoint_db_deliver:
+        return False  # S3-16
+    regs.dr6 |= DR6_B0
+    raise_fault(cpu, VECTOR_DB)
+    return True
+
+
+def general_detect(cpu: Cpu) -> bool:
+    """MOV DR with DR7.GD set: #DB, also in a MOV SS shadow (S2-38)."""
+    regs = cpu.regs
+    if not regs.dr7 & DR7_GD:
+        return False
+    regs.dr6 |= DR6_BD
+    regs.dr7 &= ~DR7_GD
+    raise_fault(cpu, VECTOR_DB)
+    return True

@@ -1,0 +1,219 @@
+"""Delivery of an event through the IDT, the faults it meets, and what they become (sections 6.5 to 6.7).
+
+``deliver`` is the loop of S6-72. While it runs, ``cpu.vectoring`` is the aggregate of everything before the condition
+now under way, which is what a #VMEXIT reports in EXITINTINFO (S6-70).
+"""
+
+from typing import Final
+
+from worldswitch.core import shadow
+from worldswitch.core.bits import (
+    ERROR_CODE_VECTORS,
+    EVENT_V,
+    EXIT_EXCEPTION,
+    EXIT_NPF,
+    EXIT_TASK_SWITCH,
+    RFLAGS_IF,
+    RFLAGS_NT,
+    RFLAGS_RF,
+    RFLAGS_TF,
+    RFLAGS_VM,
+    TYPE_EXCEPTION,
+    TYPE_NMI,
+    TYPE_SOFT,
+    VECTOR_DB,
+    VECTOR_DF,
+    VECTOR_GP,
+    VECTOR_NP,
+    VECTOR_PF,
+    event_error_code,
+    event_type,
+    event_word,
+)
+from worldswitch.core.isa import GATE_NPF, GATE_OK, GATE_TASK
+from worldswitch.core.record import (
+    KIND_EXCEPTION,
+    KIND_INJECTED,
+    WORLD_GUEST,
+    WORLD_HOST,
+    Handler,
+)
+from worldswitch.core.state import Cpu, Frame, Gate
+from worldswitch.core.vmexit import shutdown, vmexit
+
+# The data side of memory is not modelled: every fault of a delivery is one write to the stack page.
+STACK_ADDRESS: Final = 0x7FF8
+PF_WRITE: Final = 0x2
+NPF_STACK_WRITE: Final = (1 << 32) | 0x6  # S6-91: final physical address; write, user
+
+BENIGN: Final = 0
+CONTRIBUTORY: Final = 1
+PAGE_FAULT: Final = 2
+DOUBLE_FAULT: Final = 3
+CONTRIBUTORY_VECTORS: Final = frozenset({0, 10, 11, 12, 13, 21, 29, 30})  # S6-100
+
+ALONE: Final = 0
+BECOMES_DF: Final = 1
+BECOMES_SHUTDOWN: Final = 2
+
+
+def fault_class(word: int) -> int:
+    """The double-fault class of an event word (S6-100); only TYPE 3 can be other than benign (S6-102)."""
+    if event_type(word) != TYPE_EXCEPTION:
+        return BENIGN
+    return vector_class(word & 0xFF)
+
+
+def vector_class(vector: int) -> int:
+    """The double-fault class of an exception (S6-100)."""
+    if vector == VECTOR_PF:
+        return PAGE_FAULT
+    if vector == VECTOR_DF:
+        return DOUBLE_FAULT
+    return CONTRIBUTORY if vector in CONTRIBUTORY_VECTORS else BENIGN
+
+
+def compose(first: int, second: int) -> int:
+    """What exception ``second``, raised while event ``first`` is delivered, becomes (S6-101); both are classes."""
+    if first == BENIGN or second == BENIGN:
+        return ALONE
+    if first == DOUBLE_FAULT:
+        return BECOMES_SHUTDOWN
+    if first == CONTRIBUTORY and second == PAGE_FAULT:
+        return ALONE
+    return BECOMES_DF
+
+
+def raise_fault(cpu: Cpu, vector: int, error_code: int = -1, address: int = 0) -> None:
+    """A fault-class exception of the instruction at RIP, which has not completed (S6-111)."""
+    if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + vector]:
+        # S6-90: CR2 is not written; an exception exit for a fault has nRIP 0 (S1-71)
+        vmexit(cpu, EXIT_EXCEPTION + vector, max(error_code, 0), address if vector == VECTOR_PF else 0)
+        return
+    if vector == VECTOR_PF:
+        cpu.regs.cr2 = address
+    deliver(cpu, KIND_EXCEPTION, event_word(TYPE_EXCEPTION, vector, error_code), cpu.regs.rip, False)
+
+
+def raise_trap(cpu: Cpu, vector: int) -> None:
+    """A trap-class exception at the boundary before RIP, already known not to be intercepted."""
+    deliver(cpu, KIND_EXCEPTION, event_word(TYPE_EXCEPTION, vector), cpu.regs.rip, False)
+
+
+def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> None:
+    """Deliver the event ``word`` (EVENTINJ format) in the running world, or exit, or shut down.
+
+    ``return_rip`` is what a successful delivery pushes; ``cpu.regs.rip`` what an exit before that saves (S6-61).
+    ``software`` asks for the DPL check of INTn, INT3 and INTO (S6-46, S6-47).
+    """
+    cpu.vectoring = word
+    if cpu.options.exitintinfo_qemu and cpu.guest and not cpu.vmcb.eventinj & EVENT_V:
+        cpu.vmcb.eventinj = _qemu_native_word(word)  # S6-81
+    world = cpu.world()
+    while True:
+        vector = word & 0xFF
+        gate = world.idt.get(vector, world.default_gate)
+        outcome = _meets(cpu, gate, software)
+        if outcome == GATE_OK:
+            _enter_handler(cpu, kind, word, gate, return_rip)
+            return
+        if outcome == GATE_NPF and cpu.guest and cpu.vmcb.np_enable:
+            vmexit(cpu, EXIT_NPF, NPF_STACK_WRITE, STACK_ADDRESS)  # S6-92
+            return
+        if outcome == GATE_TASK:  # legacy mode, TASK_SWITCH intercepted: nothing of the switch has happened (S6-93)
+            code = event_error_code(word)
+            vmexit(cpu, EXIT_TASK_SWITCH, 0x28, (1 << 44 | code) if code >= 0 else 0)
+            return
+        fault = VECTOR_PF if outcome == GATE_NPF else outcome  # without nested paging the page is simply not there
+        code = _error_code(cpu, fault, vector, software)
+        if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + fault]:  # S6-72 (i)
+            vmexit(cpu, EXIT_EXCEPTION + fault, max(code, 0), STACK_ADDRESS if fault == VECTOR_PF else 0)
+            return
+        if fault == VECTOR_PF:
+            cpu.regs.cr2 = STACK_ADDRESS
+        becomes = compose(fault_class(word), vector_class(fault))  # S6-72 (ii)
+        cpu.recorder.superseded.append((cpu.step, word))
+        if becomes == BECOMES_SHUTDOWN:
+            shutdown(cpu)
+            return
+        if becomes == BECOMES_DF:
+            if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_DF]:  # S6-72 (iii)
+                if cpu.options.exitintinfo_invalid_on_df_exit:
+                    cpu.vectoring = 0  # S6-78
+                vmexit(cpu, EXIT_EXCEPTION + VECTOR_DF)
+                return
+            fault, code = VECTOR_DF, 0  # S6-104
+        word = event_word(TYPE_EXCEPTION, fault, code)  # S6-72 (iv)
+        cpu.vectoring = word
+        kind = KIND_EXCEPTION
+        software = False
+        return_rip = cpu.regs.rip
+
+
+def _meets(cpu: Cpu, gate: Gate, software: bool) -> int:
+    """What delivery through ``gate`` meets: a GATE_* number, or the vector of an exception."""
+    if software and gate.dpl < cpu.regs.cpl:
+        return VECTOR_GP  # S6-46, S6-47
+    outcome = gate.outcome
+    if outcome == GATE_TASK:
+        if cpu.regs.long_mode():
+            return VECTOR_GP  # there are no task gates in long mode
+        if not (cpu.guest and cpu.vmcb.intercepts[EXIT_TASK_SWITCH]):
+            return GATE_OK  # a hardware task switch, seen from outside: the handler runs, the shadow is gone (S2-23)
+    return outcome
+
+
+def _error_code(cpu: Cpu, fault: int, vector: int, software: bool) -> int:
+    """The error code of a fault raised by delivering ``vector``; -1 where the fault pushes none (S6-96)."""
+    if fault not in ERROR_CODE_VECTORS:
+        return -1
+    external = 1 if cpu.options.idt_gp_ext_bit and not software else 0  # S6-96, S6-97
+    if fault in (VECTOR_GP, VECTOR_NP):
+        return vector * 8 + 2 + external  # an IDT entry: bit 1
+    return PF_WRITE if fault == VECTOR_PF else external
+
+
+def _enter_handler(cpu: Cpu, kind: int, word: int, gate: Gate, return_rip: int) -> None:
+    """Delivery is complete: push, mask, go (S6-72 (v))."""
+    regs = cpu.regs
+    world = cpu.world()
+    vector = word & 0xFF
+    if event_type(word) == TYPE_NMI:
+        vector = 2  # S1-43
+    record = Handler(cpu.step, WORLD_GUEST if cpu.guest else WORLD_HOST, kind, vector)
+    record.error_code = event_error_code(word)
+    record.guest = cpu.guest
+    record.rip = return_rip
+    record.rflags = regs.rflags
+    record.gif = cpu.gif
+    record.shadow = cpu.shadow
+    record.nmi_masked = cpu.nmi_masked
+    cpu.recorder.handlers.append(record)
+    if cpu.guest:
+        entry = cpu.recorder.entries[-1]
+        entry.delivered += 1
+        entry.last_op = -1  # what it did for the shadow is over (S2-23)
+        if kind == KIND_INJECTED:
+            entry.injected_deliveries += 1
+
+    pushed = regs.rflags
+    if kind == KIND_EXCEPTION and vector != VECTOR_DB:
+        pushed |= RFLAGS_RF  # a fault's image has RF=1; that of #DB is left to software (T-113)
+    world.frames.append(Frame(return_rip, pushed, regs.cpl, vector, record.error_code))
+    regs.rflags &= ~(RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM)  # S6-20: no trap before the handler
+    if not gate.trap:
+        regs.rflags &= ~RFLAGS_IF
+    regs.cpl = 0
+    regs.rip = world.code.handlers.get(vector, world.code.default_handler)
+    cpu.shadow = shadow.after_delivery(cpu)
+    cpu.halted = False
+    world.rep_left = 0
+    cpu.vectoring = 0  # S6-79
+    cpu.injecting = False  # VMRUN is complete (S2-70, S2-74)
+    if cpu.options.exitintinfo_qemu and cpu.guest:
+        cpu.vmcb.eventinj &= ~EVENT_V  # S6-81: leaves a non-valid event behind
+
+
+def _qemu_native_word(word: int) -> int:
+    """QEMU's record of a native event: TYPE 4 for INTn, 3 for everything else (S6-81, correction)."""
+    return word if event_type(word) == TYPE_SOFT else (word & ~0x700) | TYPE_EXCEPTION << 8

@@ -1,0 +1,139 @@
+"""#VMEXIT: what it writes, in the order of section 6.4 (not observable, S6-60), and the return to the host."""
+
+from worldswitch.core import shadow
+from worldswitch.core.bits import (
+    CR0_PE,
+    DR6_BS,
+    DR7_RESET,
+    EVENT_V,
+    EXIT_INVALID,
+    EXIT_SHUTDOWN,
+    RFLAGS_IF,
+    RFLAGS_RF,
+    RFLAGS_VM,
+    SHADOW_NONE,
+    TYPE_NMI,
+    event_type,
+)
+from worldswitch.core.record import FROM_EXIT, Exit
+from worldswitch.core.state import SHUTDOWN, Cpu
+
+
+def vmexit(cpu: Cpu, code: int, exitinfo1: int = 0, exitinfo2: int = 0, nrip: int = 0) -> None:
+    """Leave the guest. ``cpu.regs.rip`` is the RIP to save (S6-61); ``cpu.vectoring`` the event under delivery.
+
+    ``nrip`` is 0 but for the exits that S1-71 names; in particular for every exit while vectoring (S1-72).
+    """
+    vmcb = cpu.vmcb
+    vmcb.nrip = nrip
+    cpu.gif = False  # (1) S3-03, S6-50
+    vmcb.save.copy_from(cpu.regs)  # (2) S6-51
+    vmcb.int_state = shadow.at_exit(cpu)  # (3) S2-52, S6-52; bit 1 stays 0 (S1-32)
+    _write_back_nmi(cpu)
+    if cpu.options.exit_writes_v_irq_only:  # S10-28
+        vmcb.vgif = False
+        vmcb.v_nmi = False
+        vmcb.v_nmi_mask = False
+    vmcb.exit_code = code  # (4) S6-53
+    vmcb.exitinfo1 = exitinfo1
+    vmcb.exitinfo2 = exitinfo2
+    # S6-70, S6-79; QEMU copies EVENTINJ instead (S6-81)
+    vmcb.exitintinfo = vmcb.eventinj if cpu.options.exitintinfo_qemu else cpu.vectoring
+    clear_eventinj(cpu)  # (5)
+    leave(cpu)
+
+
+def instruction_exit(cpu: Cpu, code: int, next_rip: int) -> None:
+    """The exit of an intercepted instruction: RIP at it (S6-61), nRIP after it (S1-71), nothing vectoring (S6-75)."""
+    vmexit(cpu, code, nrip=next_rip)
+
+
+def invalid_exit(cpu: Cpu) -> None:
+    """VMEXIT_INVALID: the save area is not written (S6-37), EVENTINJ is cleared all the same (S6-57)."""
+    vmcb = cpu.vmcb
+    cpu.gif = False  # S3-05
+    vmcb.int_state = shadow.at_invalid_exit(cpu, vmcb.int_state)
+    vmcb.nrip = 0
+    vmcb.exit_code = EXIT_INVALID
+    vmcb.exitinfo1 = 0
+    vmcb.exitinfo2 = 0
+    vmcb.exitintinfo = 0
+    clear_eventinj(cpu)
+    leave(cpu)
+
+
+def clear_eventinj(cpu: Cpu) -> None:
+    """EVENTINJ.V reads 0 after every #VMEXIT (S6-57); how much else is cleared is S6-54."""
+    if cpu.options.eventinj_clear_v_only:
+        cpu.vmcb.eventinj &= ~EVENT_V
+    else:
+        cpu.vmcb.eventinj = 0
+
+
+def _write_back_nmi(cpu: Cpu) -> None:
+    """V_NMI and V_NMI_MASK of an exit during NMI delivery: the NMI is in EXITINTINFO, the mask off (S4-34)."""
+    vmcb = cpu.vmcb
+    if not vmcb.v_nmi_enable or not cpu.vectoring & EVENT_V or event_type(cpu.vectoring) != TYPE_NMI:
+        return
+    if cpu.injecting and cpu.options.vnmi_mask_kept_on_injection_exit:
+        return  # S4-35: an EVENTINJ NMI, not settled
+    vmcb.v_nmi_mask = False
+
+
+def leave(cpu: Cpu) -> None:
+    """Reload the host (6) and (7), and record the exit."""
+    cpu.guest = False
+    cpu.halted = False
+    cpu.vectoring = 0
+    cpu.injecting = False
+    cpu.debug_trap = 0
+    cpu.shadow = SHADOW_NONE  # S2-80
+    cpu.guest_world.rep_left = 0
+    cr2 = cpu.regs.cr2
+    regs = cpu.regs
+    regs.copy_from(cpu.hsave)  # S6-56
+    regs.cr0 |= CR0_PE
+    regs.cr2 = cr2  # S6-56: host CR2 is not reloaded
+    regs.cpl = 0
+    regs.dr7 = DR7_RESET  # breakpoints disabled
+    regs.rflags &= ~(RFLAGS_VM | RFLAGS_RF)  # S6-18, S6-59: IF=HIF, TF as at VMRUN
+    cpu.host_shadow = SHADOW_NONE
+    if not cpu.options.nmi_mask_shared:
+        cpu.nmi_masked = cpu.host_nmi_masked  # S4-08
+    if cpu.vmrun_tf:  # S6-16, I-11: the host's trap for VMRUN waits until here
+        cpu.debug_trap = DR6_BS
+        cpu.vmrun_tf = False
+    _record(cpu)
+
+
+def shutdown(cpu: Cpu) -> None:
+    """A shutdown condition: exit where intercepted (S6-94), else the physical processor stops (S6-95)."""
+    if cpu.guest and cpu.vmcb.intercepts[EXIT_SHUTDOWN]:
+        vmexit(cpu, EXIT_SHUTDOWN)
+    else:
+        cpu.stop = SHUTDOWN
+
+
+def _record(cpu: Cpu) -> None:
+    vmcb = cpu.vmcb
+    entry = cpu.recorder.entries[-1]
+    record = Exit(entry, cpu.step)
+    record.code = vmcb.exit_code
+    record.exitinfo1 = vmcb.exitinfo1
+    record.exitinfo2 = vmcb.exitinfo2
+    record.exitintinfo = vmcb.exitintinfo
+    record.eventinj = vmcb.eventinj
+    record.int_state = vmcb.int_state
+    record.rip = vmcb.save.rip
+    record.nrip = vmcb.nrip
+    record.rflags = vmcb.save.rflags
+    record.cr2 = vmcb.save.cr2
+    record.v_tpr = vmcb.v_tpr
+    record.v_irq = vmcb.v_irq
+    record.vgif = vmcb.vgif
+    record.v_nmi = vmcb.v_nmi
+    record.v_nmi_mask = vmcb.v_nmi_mask
+    record.gif = cpu.gif
+    record.host_if = bool(cpu.regs.rflags & RFLAGS_IF)
+    cpu.recorder.exits.append(record)
+    cpu.recorder.int_state_from = FROM_EXIT

@@ -1,0 +1,1 @@
+"""Programs: instruction texts, and the flat code the processor runs."""

@@ -1,0 +1,224 @@
+"""Laying programs out as code: addresses, landmarks, handlers."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Final
+
+from worldswitch.core.isa import OP_CLGI, OP_CLI, OP_END, OP_NONCANONICAL, OP_STGI, OP_STI, OP_VMRUN
+from worldswitch.core.state import Code
+from worldswitch.kernel import calls as k
+from worldswitch.kernel.entry import handler_program
+from worldswitch.program.instruction import Instruction, parse_instruction, parse_program
+
+LANDMARKS: Final = ("start", "clgi", "enter", "sti", "vmrun", "vmexit", "cli", "exit", "stgi", "end")
+"""The places of a host program that mean the same on every path, in their usual order."""
+
+GUEST_BASE: Final = 0x10000
+GUEST_HANDLERS: Final = 0x20000
+HOST_BASE: Final = 0xFFFF_FFFF_8100_0000
+HOST_HANDLERS: Final = 0xFFFF_FFFF_8110_0000
+HANDLER_SPACING: Final = 0x100
+DEFAULT_HANDLER: Final = 0x100 * HANDLER_SPACING
+NONCANONICAL: Final = 0x8000_0000_0000_0000
+
+_SPIN: Final = parse_instruction("spin")
+_END: Final = Instruction(OP_END, 0, 1, "end")
+_IRET: Final = (parse_instruction("iret"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One step of a host program with what its path file says about it."""
+
+    instruction: Instruction
+    label: str = ""
+    fixup: bool = False  # has an exception-table entry
+    noinstr: bool = False
+    comment: str = ""
+
+
+@dataclass(slots=True)
+class Layout:
+    """Code, and the names of its places."""
+
+    code: Code
+    home: str = "start"  # the landmark at the first instruction
+    landmarks: dict[str, list[int]] = field(default_factory=dict)  # one index a round; -1 where a round has none
+    segment: list[int] = field(default_factory=list)  # index into LANDMARKS; -1 in handlers
+    end: int = 0  # index of the program's end
+    handler_names: dict[int, str] = field(default_factory=dict)  # first index of a handler to its landmark
+    assignments: list[tuple[str, str]] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)  # landmark indices, ascending ...
+    mark_names: list[str] = field(default_factory=list)  # ... and what each is called
+
+    def where(self, rip: int) -> str:
+        """The place of an instruction as ``landmark+offset``, ``vmrun@2`` in the second round."""
+        if rip == 0:
+            return "noncanonical"
+        number = bisect_right(self.marks, rip) - 1
+        offset = rip - self.marks[number]
+        return self.mark_names[number] + (f"+{offset}" if offset else "")
+
+    def name_places(self) -> None:
+        """Fill ``marks`` from the landmarks and handlers; of two names for one place the later landmark wins."""
+        names = {place: name for place, name in self.handler_names.items()}
+        names[self.code.start] = self.home
+        for name in LANDMARKS:
+            for number, place in enumerate(self.landmarks.get(name, ())):
+                if place >= 0:
+                    names[place] = name + (f"@{number + 1}" if number else "")
+        self.marks = sorted(names)
+        self.mark_names = [names[place] for place in self.marks]
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.layout = Layout(Code())
+        self._address = 0
+
+    def emit(self, instruction: Instruction, fixup: bool = False, noinstr: bool = False, segment: int = -1) -> int:
+        """Append one instruction; returns its index."""
+        code = self.layout.code
+        arg = instruction.arg
+        if instruction.assignment is not None:
+            arg = len(self.layout.assignments)
+            self.layout.assignments.append(instruction.assignment)
+        code.ops.append(instruction.op)
+        code.args.append(arg)
+        code.address.append(self._address)
+        code.texts.append(instruction.text)
+        code.fixup.append(fixup)
+        code.noinstr.append(noinstr)
+        self.layout.segment.append(segment)
+        self._address += instruction.length
+        return len(code.ops) - 1
+
+    def at(self, address: int) -> None:
+        self._address = address
+
+    def handler(self, name: str, address: int, program: tuple[Instruction, ...]) -> int:
+        """Append a handler and the spin that stops a run off its end."""
+        self.at(address)
+        first = len(self.layout.code.ops)
+        self.layout.handler_names[first] = name
+        for instruction in program:
+            self.emit(instruction)
+        self.emit(_SPIN)
+        return first
+
+
+def lay_out_guest(program: tuple[Instruction, ...], handlers: dict[int, tuple[Instruction, ...]]) -> Layout:
+    """The guest's code. A run off the end of the program or of a handler spins."""
+    builder = _Builder()
+    builder.layout.home = "guest"
+    code = builder.layout.code
+    builder.at(NONCANONICAL)
+    builder.emit(Instruction(OP_NONCANONICAL, 0, 1, "(non-canonical RIP)"))
+    builder.at(GUEST_BASE)
+    code.start = 1
+    for instruction in program:
+        builder.emit(instruction)
+    builder.layout.end = builder.emit(_SPIN)
+    code.default_handler = builder.handler("guest.handler", GUEST_HANDLERS + DEFAULT_HANDLER, _IRET)
+    for vector, body in sorted(handlers.items()):
+        name = f"guest.handler:0x{vector:02x}"
+        code.handlers[vector] = builder.handler(name, GUEST_HANDLERS + vector * HANDLER_SPACING, body)
+    builder.layout.name_places()
+    return builder.layout
+
+
+def lay_out_host(
+    lines: tuple[Line, ...],
+    rounds: int,
+    between: tuple[Instruction, ...],
+    handlers: dict[int, tuple[Instruction, ...]],
+    linux: bool,
+) -> Layout:
+    """The host's code: the program once a round, ``between`` between the rounds, then the handlers.
+
+    ``linux`` wraps the handlers in Linux entry code.
+    """
+    builder = _Builder()
+    layout = builder.layout
+    code = layout.code
+    builder.at(NONCANONICAL)
+    builder.emit(Instruction(OP_NONCANONICAL, 0, 1, "(non-canonical RIP)"))
+    builder.at(HOST_BASE)
+    code.start = 1
+    landmark_lines = find_landmarks(lines)
+    names_at: dict[int, list[str]] = {}
+    for name, number in landmark_lines.items():
+        names_at.setdefault(number, []).append(name)
+    layout.landmarks = {name: [] for name in landmark_lines}
+    for number in range(rounds):
+        if number:
+            for instruction in between:
+                builder.emit(instruction, segment=LANDMARKS.index("end"))
+        segment = 0
+        for line_number, line in enumerate(lines):
+            for name in names_at.get(line_number, ()):
+                layout.landmarks[name].append(len(code.ops))
+                segment = max(segment, LANDMARKS.index(name))
+            builder.emit(line.instruction, line.fixup, line.noinstr, segment)
+    layout.landmarks["end"] = [len(code.ops)]
+    if not lines:
+        layout.landmarks["start"] = [len(code.ops)]
+    layout.end = builder.emit(_END, segment=LANDMARKS.index("end"))
+    for vector in sorted({*handlers, *(range(33) if linux else ())}):
+        body = handlers.get(vector, ())
+        program = _linux_handler(vector, body) if linux else body
+        name = f"handler:0x{vector:02x}"
+        code.handlers[vector] = builder.handler(name, HOST_HANDLERS + vector * HANDLER_SPACING, program)
+        if linux and vector == 2:
+            _patch_nmi_targets(code, code.handlers[vector])
+    code.default_handler = (
+        code.handlers[32] if linux else builder.handler("handler", HOST_HANDLERS + DEFAULT_HANDLER, _IRET)
+    )
+    layout.name_places()
+    return layout
+
+
+def _linux_handler(vector: int, body: tuple[Instruction, ...]) -> tuple[Instruction, ...]:
+    """Entry code around a body; the body's own final IRET, if any, is the entry code's."""
+    if body and body[-1].text == "iret":
+        body = body[:-1]
+    return tuple(
+        instruction
+        for text in handler_program(vector, ["\0"])
+        for instruction in (body if text == "\0" else parse_program([text]))
+    )
+
+
+def _patch_nmi_targets(code: Code, first: int) -> None:
+    """exc_nmi: a nested NMI goes straight to the IRET, a latched one back to nmi_restart (S8-78)."""
+    end = next(i for i in range(first, len(code.ops)) if code.ops[i] == k.K_EXC_NMI_END)
+    code.args[first] = end + 1
+    code.args[end] = first + 1
+
+
+def find_landmarks(lines: tuple[Line, ...]) -> dict[str, int]:
+    """Landmark name to line number of one round.
+
+    A label names its place. Of the landmarks without a label: ``clgi`` is the first CLGI, ``sti`` the last STI before
+    VMRUN, ``cli`` and ``stgi`` the first after it; in a program without VMRUN, the first of each (the last STI).
+    """
+    found = {"start": 0} if lines else {}
+    ops = [line.instruction.op for line in lines]
+    vmrun = ops.index(OP_VMRUN) if OP_VMRUN in ops else -1
+    before, after = (ops[:vmrun], range(vmrun + 1, len(ops))) if vmrun >= 0 else (ops, range(len(ops)))
+    if vmrun >= 0:
+        found["vmrun"] = vmrun
+    if OP_CLGI in before:
+        found["clgi"] = before.index(OP_CLGI)
+    if OP_STI in before:
+        found["sti"] = len(before) - 1 - before[::-1].index(OP_STI)
+    for name, op in (("cli", OP_CLI), ("stgi", OP_STGI)):
+        places = [number for number in after if ops[number] == op]
+        if places:
+            found[name] = places[0]
+    for number, line in enumerate(lines):
+        if line.label:
+            found[line.label] = number
+    if "vmrun" in found and found["vmrun"] + 1 < len(lines):
+        found.setdefault("vmexit", found["vmrun"] + 1)
+    return found

@@ -1,0 +1,40 @@
+"""The finished run, as oracles and reports read it."""
+
+from worldswitch.core.record import Recorder
+from worldswitch.core.state import Cpu
+from worldswitch.kernel.state import Kernel
+from worldswitch.machine.compile import Plan
+from worldswitch.machine.machine import Machine
+from worldswitch.machine.trace import Trace
+
+
+class Run:
+    """The records of one run of one plan. Oracles read it and change nothing."""
+
+    __slots__ = ("arrived", "cpu", "kernel", "plan", "recorder", "seen", "start_seen", "trace")
+
+    def __init__(self, machine: Machine) -> None:
+        self.plan: Plan = machine.plan
+        self.cpu: Cpu = machine.cpu
+        self.kernel: Kernel = machine.kernel
+        self.recorder: Recorder = machine.cpu.recorder
+        self.seen: set[int] = machine.seen
+        self.start_seen: int = machine.start_seen
+        self.arrived: dict[int, int] = machine.arrived
+        self.trace: Trace | None = machine.trace
+
+    @property
+    def unreached(self) -> list[int]:
+        """Indices of the scenario's events that never arrived."""
+        return [number for number in range(len(self.plan.scenario.events)) if number not in self.arrived]
+
+    def where(self, guest: bool, rip: int) -> str:
+        """The place of a Code index: ``vmrun-1`` style in the host, ``guest+2`` in the guest."""
+        return (self.plan.guest if guest else self.plan.host).where(rip)
+
+
+def run_plan(plan: Plan, traced: bool = False) -> Run:
+    """Run a plan; with ``traced`` the timeline is recorded as well."""
+    machine = Machine(plan, Trace() if traced else None)
+    machine.run()
+    return Run(machine)

@@ -53,13 +53,13 @@ def variants(
     ``[expect]`` itself speaks of the scenario's own path, profile and options only.
     """
     expectations = scenario.expect
-    own = Scenario().expect if expectations is None else expectations.base
+    own = expectations.base if expectations else None
     if not paths and not profile_name and not overrides:
         yield Variant("", "", (), own)
         if expectations:
             for path, expect in expectations.path.items():
                 if path != scenario.path:
-                    yield Variant(path, "", (), expect)
+                    yield Variant(scenario.locate(path), "", (), expect)
             for name, expect in expectations.profile.items():
                 yield Variant("", name, (), expect)
             for pair, expect in expectations.options.items():

@@ -86,7 +86,7 @@ def compile_scenario(
 def _entry_path(scenario: Scenario, path: str | EntryPath | None) -> EntryPath | None:
     if isinstance(path, EntryPath):
         return path
-    name = path or scenario.path
+    name = path or scenario.locate(scenario.path)
     return find(name) if name else None
 
 
@@ -124,8 +124,8 @@ def guest_layout(program: tuple[str, ...], handlers: tuple[tuple[int, tuple[str,
     """The guest's code; cached likewise. Raises ``InputError``."""
     layout = lay_out_guest(parse_program(list(program)), _parsed(handlers))
     for field, _ in layout.assignments:
-        if not field.startswith("guest."):
-            raise InputError(f"set {field}: a guest sets guest.* only")
+        if not field.startswith(("guest.", "frame.")):
+            raise InputError(f"set {field}: a guest sets guest.* and frame.* only")
     return layout
 
 

@@ -29,6 +29,9 @@ from worldswitch.scenario.model import Arrival
 STEP_LIMIT: Final = 1000
 """Steps after which a run is cut off: a livelock, as no path needs a tenth of that a round."""
 
+HANDLER_LIMIT: Final = 64
+"""Handlers after which a run is cut off: an exception whose handler returns to it is taken for ever."""
+
 IDLE_STEPS: Final = 2
 """Steps of a spin or halt after which nothing can change: the first may still end a shadow."""
 
@@ -101,7 +104,7 @@ class Machine:
         seen, trace = self.seen, self.trace
         regs = cpu.regs
         while cpu.stop == RUNNING:
-            if cpu.step >= STEP_LIMIT:
+            if cpu.step >= STEP_LIMIT or len(handlers) >= HANDLER_LIMIT:
                 cpu.stop = LIMIT
                 break
             cpu.step += 1

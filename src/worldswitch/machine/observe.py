@@ -83,6 +83,7 @@ WARNING: Final[dict[str, Reader]] = {
 FINAL: Final[dict[str, Callable[[Run], Any]]] = {
     "stop": lambda run: STOP_NAMES[run.cpu.stop],
     "world": lambda run: "guest" if run.cpu.guest else "host",
+    "where": lambda run: run.where(run.cpu.guest, run.cpu.regs.rip),
     "if": lambda run: bool(run.cpu.regs.rflags & RFLAGS_IF),
     "gif": lambda run: run.cpu.gif,
     "shadow": lambda run: _shadow(run.cpu.shadow),

@@ -1,5 +1,6 @@
 """One entry path: what it executes, where it comes from, the state it starts in, and what is documented for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -117,7 +118,7 @@ def _listing_line(document: Document) -> int:
     return first + 1 if opening.endswith(("'''", '"""')) else first
 
 
-def _check(document: Document, table: dict[str, Any], keys: dict[str, type], path: tuple[str | int, ...]) -> None:
+def _check(document: Document, table: dict[str, Any], keys: Mapping[str, type], path: tuple[str | int, ...]) -> None:
     for key, value in table.items():
         if key not in keys:
             raise document.error(f"unknown field; there are {', '.join(keys)}", (*path, key))

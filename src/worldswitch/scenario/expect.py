@@ -13,6 +13,7 @@ from worldswitch.core.options import BY_NAME as OPTIONS
 from worldswitch.core.options import PROFILES
 from worldswitch.errors import InputError
 from worldswitch.machine import observe
+from worldswitch.machine.run import Run
 from worldswitch.scenario.kinds import Event, as_integer, describe
 from worldswitch.text.read import Document
 
@@ -56,7 +57,7 @@ class Expectations:
     options: dict[tuple[str, str], Expect] = field(default_factory=dict)
 
 
-def unmet(expect: Expect, run: observe.Run, findings: list[tuple[str, str]]) -> list[Unmet]:
+def unmet(expect: Expect, run: Run, findings: list[tuple[str, str]]) -> list[Unmet]:
     """The assertions that ``run`` does not meet; ``findings`` are (oracle, signature) pairs."""
     failures: list[Unmet] = []
     recorder = run.recorder

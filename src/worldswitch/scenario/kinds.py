@@ -120,7 +120,7 @@ class Event:
 
     def parse(self, value: Any) -> int:
         """The 64-bit word."""
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
         if not isinstance(value, str):
             raise InputError(f'expected an event such as "intr:0x68", not {describe(value)}')

@@ -1,6 +1,7 @@
 """The scenario: everything one deterministic execution needs, independent of how it was spelled."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from worldswitch.scenario.places import Place
@@ -60,3 +61,7 @@ class Scenario:
     guest: Program = field(default_factory=lambda: Program(DEFAULT_GUEST))
     events: tuple[Arrival, ...] = ()
     expect: "Expectations | None" = None
+
+    def locate(self, path: str) -> str:
+        """An entry path as this scenario names it: the name of a path file is relative to the scenario's own file."""
+        return str(Path(self.file).parent / path) if path.endswith(".toml") or "/" in path else path

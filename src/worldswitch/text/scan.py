@@ -16,7 +16,7 @@ from worldswitch.errors import InputError
 KeyPath = tuple[str | int, ...]
 """The keys and array indices that lead to a value: ``("expect", "exits", 0, "code")``."""
 
-MAX_DEPTH: Final = 64
+MAX_DEPTH: Final = 32
 """The longest key path. No file of ours comes near it, and recursion over a document stays far from Python's limit."""
 
 
@@ -112,7 +112,9 @@ class _Scanner:
                 start, token = self.at, self.take(_BARE).rstrip(" \t")
                 yield Mark(Kind.DONE, path, self.line, start + len(token), token)
             while containers:
-                yield from self.blanks()
+                self.take(_LINES)
+                if self.peek() == "#":
+                    yield from self.blanks()
                 closer, container = containers[-1]
                 if self.peek() == ",":
                     self.at += 1

@@ -9,6 +9,7 @@ from worldswitch.text.scan import KeyPath
 INTEGERS: Final = range(-(1 << 63), 1 << 64)
 """Integers a document may hold: TOML's 64-bit signed ones and, because registers are unsigned, 64-bit unsigned ones."""
 
+_LONGEST_SHOWN: Final = 60
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 # Beyond what TOML demands: characters that can't be seen, or that reorder what is seen, have no place in a text that
 # people review. The set is fixed, so that the canonical form does not depend on a Unicode version.
@@ -23,8 +24,11 @@ def key(name: str) -> str:
 
 
 def dotted(path: KeyPath) -> str:
-    """A key path for people and for ``InputError.field``: ``expect.path."linux-6.14".exits[0].code``."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{key(part)}" for part in path]
+    """A key path for people and for ``InputError.field``: ``expect.path."linux-6.14".exits[0].code``.
+
+    Keys longer than a person reads are cut.
+    """
+    parts = [f"[{part}]" if isinstance(part, int) else f".{key(_cut(part))}" for part in path]
     return "".join(parts).removeprefix(".")
 
 
@@ -74,6 +78,10 @@ def _moment(value: date | time) -> str:
     if offset is not None and (isinstance(value, time) or offset.total_seconds() % 60):
         raise ValueError(f"TOML has no {value.isoformat()}")
     return value.isoformat()
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 3] + "..."
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,6 +1,8 @@
 """What is wrong with a text that is not TOML: ``tomllib``'s complaint in words for the one who wrote the text."""
 
 import re
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from worldswitch.errors import InputError
@@ -11,6 +13,7 @@ _PLACE: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\
 _TWICE: Final = re.compile(r"Cannot (declare|overwrite|mutate|redefine)|Duplicate ")
 _CHARACTER: Final = re.compile(r"(?:Found invalid|Illegal) character (.*)$")
 _UNCLOSED: Final = "a string without its closing quote"
+_NO_QUOTE: Final = 'Expected "\'"'
 _PHRASES: Final = {
     "Invalid statement": "neither a key, a [table] nor a # comment",
     "Expected newline or end of document": "more text where the line should end",
@@ -20,7 +23,7 @@ _PHRASES: Final = {
     "Invalid initial character for a key part": "expected a key: letters, digits, '_' and '-', or a quoted string",
     "Unclosed array": "expected ',' or ']' in the array",
     "Unclosed inline table": "expected ',' or '}' in the inline table, which must end on the line where it begins",
-    "Expected \"'": _UNCLOSED,
+    _NO_QUOTE: f"{_UNCLOSED} on its line",
     "Unterminated string": _UNCLOSED,
     "Unescaped '\\'": "not an escape: write a backslash as \\\\, or quote the string with '",
     "Invalid hex value": "not an escape: \\u takes four hexadecimal digits, \\U eight",
@@ -39,10 +42,11 @@ class _Place(NamedTuple):
 def syntax_error(text: str, complaint: str) -> InputError:
     """The error for a text that ``tomllib`` rejects with this complaint: with line, and field where there is one."""
     place = _place(text, complaint)
-    marks = [mark for mark in scan(text) if mark.kind is not Kind.COMMENT and mark.offset <= place.offset]
+    before = takewhile(lambda mark: mark.offset <= place.offset, scan(text))
+    marks = (mark for mark in before if mark.kind is not Kind.COMMENT)
     what = _PLACE.sub("", complaint)
     if _TWICE.match(what):
-        return _twice(marks, place)
+        return _twice(list(marks), place)
     character = _CHARACTER.match(what)
     if character:
         message = f"{_UNCLOSED} on its line" if character[1] == r"'\n'" else f"the control character {character[1]}"
@@ -51,11 +55,14 @@ def syntax_error(text: str, complaint: str) -> InputError:
         known = [phrase for phrase in _PHRASES if what.startswith(phrase)]
         message = _PHRASES[max(known, key=len)] if known else what[:1].lower() + what[1:]
     begun, field = _unfinished(marks, place)
-    if place.is_end:
-        message = "the text ends too early"
-        if begun:
-            message += f": within the value that begins on line {begun.line}"
-    return InputError(message, line=place.line, field=field)
+    if not place.is_end:
+        return InputError(message, line=place.line, field=field)
+    if begun is None:
+        return InputError(f"the text ends too early: {message}", line=place.line, field=field)
+    # Where the value begins is where to look: a quote that is missing there shows only at the end of the text.
+    if what != _NO_QUOTE:
+        message = "this value does not end before the text does"
+    return InputError(message, line=begun.line, field=field)
 
 
 def _place(text: str, complaint: str) -> _Place:
@@ -70,7 +77,7 @@ def _place(text: str, complaint: str) -> _Place:
     return _Place(start + int(found[2]) - 1, line, False)
 
 
-def _unfinished(marks: list[Mark], place: _Place) -> tuple[Mark | None, str]:
+def _unfinished(marks: Iterable[Mark], place: _Place) -> tuple[Mark | None, str]:
     """The innermost value that has begun before the place and not ended, and the field to name for it.
 
     Where there is none, the field is what has just ended on the line.
@@ -88,10 +95,15 @@ def _unfinished(marks: list[Mark], place: _Place) -> tuple[Mark | None, str]:
 
 
 def _twice(marks: list[Mark], place: _Place) -> InputError:
-    """The second of two definitions that exclude each other; the last mark before the place is of the second."""
+    """The second of two definitions that exclude each other; ``tomllib`` stops after its key or after its value."""
     begun = [mark for mark in marks if mark.kind is not Kind.DONE and mark.offset < place.offset]
     ended = [mark.path for mark in marks if mark.kind is Kind.DONE and mark.offset == place.offset]
-    path = ended[-1] if ended else begun[-1].path
+    if ended:
+        path = ended[-1]
+    elif begun and begun[-1].kind is Kind.HEADER and begun[-1].line == place.line:
+        path = begun[-1].path
+    else:  # a header that is not complete either
+        return InputError("given a second time", line=place.line)
     second = max(number for number, mark in enumerate(begun) if mark.path == path)
     line, earlier = begun[second].line, begun[:second]
     same = next((mark for mark in earlier if mark.path == path), None)

@@ -87,6 +87,8 @@ class _Writer:
         return _Shape.VALUE
 
     def ordered(self, path: KeyPath, table: Mapping[str, Any]) -> list[tuple[KeyPath, Any]]:
+        if not all(isinstance(name, str) for name in table):
+            raise TypeError("TOML has no keys but strings")
         rank = {name: place for place, name in enumerate(self.style.key_order(path))}
         return [((*path, name), table[name]) for name in sorted(table, key=lambda name: rank.get(name, len(rank)))]
 

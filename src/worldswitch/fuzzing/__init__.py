@@ -1,0 +1,1 @@
+"""Fuzzing: bytes to cases, mutators, libFuzzer, campaigns."""

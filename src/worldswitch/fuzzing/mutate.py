@@ -1,0 +1,63 @@
+"""Mutation and crossover of cases: edits of slots, so that a small edit is a small change of the scenario.
+
+Both are pure functions of the case and the engine's seed number.
+"""
+
+from typing import Final
+
+from worldswitch.fuzzing.codec import Codec
+
+MULTIPLIER: Final = 6364136223846793005
+INCREMENT: Final = 1442695040888963407
+MASK: Final = (1 << 64) - 1
+
+
+class Mutator:
+    """The custom mutator and crossover of one codec, in the form that `fuzzing.engine` takes."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._counts = codec.counts
+        self._length = codec.length
+        self._programs = [number for number, slot in enumerate(codec.slots) if slot.name.startswith(("guest", "host"))]
+        self._programs = [number for number in self._programs if codec.slots[number].name[-1].isdigit()]
+        self._places = [number for number, slot in enumerate(codec.slots) if slot.name.endswith(".at")]
+
+    def mutate(self, data: bytes, max_size: int, seed: int) -> bytes:
+        """One to four edits of ``data``."""
+        row = bytearray(data[: self._length].ljust(self._length, b"\0"))
+        state = (seed * MULTIPLIER + INCREMENT) & MASK
+        for _ in range(1 + (state >> 62)):
+            state = (state * MULTIPLIER + INCREMENT) & MASK
+            self._edit(row, state >> 16)
+        return bytes(row[:max_size])
+
+    def _edit(self, row: bytearray, random: int) -> None:
+        kind, random = random % 16, random >> 4
+        if kind < 10:  # one slot takes another of its choices
+            number, random = random % self._length, random >> 8
+            row[number] = random % self._counts[number]
+        elif kind < 13:  # one slot returns to its default
+            row[random % self._length] = 0
+        elif kind == 13:  # two neighbours of a program change places
+            index = random % (len(self._programs) - 1)
+            first, second = self._programs[index], self._programs[index + 1]
+            if self._counts[first] == self._counts[second]:
+                row[first], row[second] = row[second], row[first]
+        elif kind == 14:  # an event moves to the next place of the list
+            number = self._places[random % len(self._places)]
+            row[number] = (row[number] + 1) % self._counts[number]
+        else:  # a program moves down by one instruction
+            index = random % len(self._programs)
+            for number in range(self._programs[-1], self._programs[index], -1):
+                if self._counts[number] == self._counts[number - 1]:
+                    row[number] = row[number - 1]
+
+    def crossover(self, data: bytes, other: bytes, max_size: int, seed: int) -> bytes:
+        """Each slot from one parent or the other, in stretches."""
+        first = data[: self._length].ljust(self._length, b"\0")
+        second = other[: self._length].ljust(self._length, b"\0")
+        state = (seed * MULTIPLIER + INCREMENT) & MASK
+        start = (state >> 20) % self._length
+        end = start + 1 + (state >> 40) % (self._length - start)
+        return (first[:start] + second[start:end] + first[end:])[:max_size]

@@ -1,0 +1,105 @@
+"""Targets: what one case executes, and the findings it shows.
+
+A target runs a case on each of its paths, has every oracle judge each run, and compares the first two paths with each
+other. Names: ``world-switch`` (paths), ``sequence`` (free host programs).
+"""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from worldswitch.errors import InputError
+from worldswitch.fuzzing.codec import Codec
+from worldswitch.fuzzing.projection import points
+from worldswitch.machine.compile import compile_scenario
+from worldswitch.machine.run import Run, run_plan
+from worldswitch.oracles import nmi_exposure
+from worldswitch.oracles.finding import Finding
+from worldswitch.oracles.judge import Verdict, judge
+from worldswitch.paths.catalogue import IMPLEMENTATIONS, find
+from worldswitch.paths.model import EntryPath
+from worldswitch.scenario.model import Scenario
+
+NAMES: Final = ("world-switch", "sequence")
+PROGRAM: Final = "program"
+"""What results call the path of a free host program."""
+
+
+class Hit(NamedTuple):
+    """A finding on one of the target's paths."""
+
+    path: str
+    finding: Finding
+
+
+class Judged(NamedTuple):
+    """One path's run and what the oracles say of it."""
+
+    path: str
+    run: Run
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Which target, on which paths, in which processor model."""
+
+    target: str = NAMES[0]
+    paths: tuple[str, ...] = IMPLEMENTATIONS
+    profile: str = "amd"
+    options: tuple[tuple[str, str], ...] = ()
+
+
+class Target:
+    """A configured target; raises ``InputError`` for names that do not exist."""
+
+    def __init__(self, configuration: Configuration, extra: tuple[EntryPath, ...] = ()) -> None:
+        if configuration.target not in NAMES:
+            raise InputError(f"unknown target {configuration.target!r}; there are {', '.join(NAMES)}")
+        self.configuration = configuration
+        self.paths: tuple[EntryPath, ...] = ()
+        if configuration.target == NAMES[0]:
+            self.paths = (*(find(name) for name in configuration.paths), *extra)
+            if not self.paths:
+                raise InputError("the target world-switch needs at least one path")
+        self.codec = Codec(configuration.target, self.paths[0].name if self.paths else "")
+        self._options = dict(configuration.options)
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The names under which findings are reported."""
+        return tuple(path.name for path in self.paths) or (PROGRAM,)
+
+    def scenario(self, data: bytes) -> Scenario:
+        """The scenario of a case, with the profile and options of this target."""
+        scenario = self.codec.decode(data)
+        scenario.profile = self.configuration.profile
+        scenario.options = dict(self._options)
+        return scenario
+
+    def run(self, data: bytes) -> list[Judged]:
+        """Execute a case on every path."""
+        return self.run_scenario(self.scenario(data))
+
+    def run_scenario(self, scenario: Scenario) -> list[Judged]:
+        """Execute a scenario on every path."""
+        judged = []
+        for path in self.paths or (None,):
+            run = run_plan(compile_scenario(scenario, path))
+            judged.append(Judged(path.name if path else PROGRAM, run, judge(run)))
+        return judged
+
+    def hits(self, judged: list[Judged]) -> list[Hit]:
+        """Every finding, and the undocumented differences of the first two paths as findings of the second."""
+        found = [Hit(name, finding) for name, _, verdict in judged for finding in verdict.findings]
+        if len(judged) > 1:
+            for difference in nmi_exposure.compare(judged[0].run, judged[1].run):
+                if not difference.documented and difference.handler == "nmi":
+                    message = f"NMI exposure after {difference.place} differs from {judged[0].path}"
+                    finding = Finding(nmi_exposure.NAME, "differs", difference.place, message, (), difference.rules, "L0")
+                    found.append(Hit(judged[1].path, finding))
+        return found
+
+
+def features(judged: list[Judged]) -> list[int]:
+    """The points of guidance that a case reaches; the paths share one projection."""
+    return [point for _, run, _ in judged for point in points(run)]

@@ -1,0 +1,59 @@
+"""``[expect]`` as TOML data in canonical spelling; what ``expect`` reads."""
+
+from typing import Any, Final
+
+from worldswitch.core.names import EXIT_CODES, EXITS, event_name
+from worldswitch.machine import observe
+from worldswitch.scenario.expect import EVENT_WORDS, EXPECT_KEYS, Expect, Expectations
+
+_FROM_STRING: Final = 1 << 63
+"""The smallest number that TOML's signed 64 bits do not hold: a hex string from here on."""
+
+
+def expectations_data(expectations: Expectations) -> dict[str, Any]:
+    """All tables of ``[expect]``."""
+    data = _expect_data(expectations.base) if expectations.base else {}
+    if expectations.path:
+        data["path"] = {name: _expect_data(expect) for name, expect in expectations.path.items()}
+    if expectations.profile:
+        data["profile"] = {name: _expect_data(expect) for name, expect in expectations.profile.items()}
+    if expectations.options:
+        data["options"] = {f"{name}={value}": _expect_data(it) for (name, value), it in expectations.options.items()}
+    return data
+
+
+def _expect_data(expect: Expect) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key in EXPECT_KEYS:
+        value = getattr(expect, key)
+        if value is None:
+            continue
+        if key in ("findings", "unreached"):
+            data[key] = list(value)
+        elif key == "final":
+            data[key] = _record(value)
+        else:
+            data[key] = [_record(item) for item in value]
+    return data
+
+
+def _record(record: dict[str, Any]) -> dict[str, Any]:
+    return {key_name(key): _value(key, value) for key, value in record.items()}
+
+
+def key_name(key: str) -> str:
+    """The canonical key of an observable: ``code`` for ``exit_code``."""
+    return "code" if key == "exit_code" else key
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == "exit_code":
+        name = EXITS.get(value, "")
+        return name if EXIT_CODES.get(name) == value else _number(value)
+    if key in EVENT_WORDS:
+        return event_name(value)
+    return _number(value) if key in observe.HEX_KEYS else value
+
+
+def _number(value: Any) -> Any:
+    return hex(value) if isinstance(value, int) and value >= _FROM_STRING else value

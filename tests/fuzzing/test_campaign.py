@@ -1,0 +1,87 @@
+"""A campaign finds the bleed, keeps what it found, and goes on where it stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldswitch.errors import InputError
+from worldswitch.fuzzing.store import Store, read_records, write_whole
+from worldswitch.scenario.read import read_scenario
+
+pytest.importorskip("atheris", reason="fuzzing needs atheris")
+
+from worldswitch.fuzzing.campaign import Campaign
+from worldswitch.fuzzing.targets import Configuration
+
+BLEED = "shadow-bleed.unexplained-shadow.injection"
+
+
+def campaign(directory: Path, said: list[str] | None = None) -> Campaign:
+    return Campaign(Configuration(), directory, (said if said is not None else []).append)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
+    result = campaign(tmp_path_factory.mktemp("campaign") / "out")
+    result.run(runs=4000)
+    result.reduce()
+    return result
+
+
+def test_the_bleed_is_found_on_the_old_path_alone(finished: Campaign) -> None:
+    record = finished.store.records[BLEED]
+    assert set(record.paths) == {"linux-6.1"}
+    assert not any("linux-6.14" in record.paths for record in finished.store.records.values())
+
+
+def test_the_reduced_scenario_is_written_and_replays(finished: Campaign) -> None:
+    directory = finished.store.finding_directory(BLEED)
+    assert {path.name for path in directory.iterdir()} == {"scenario.toml", "minimized.toml", "finding.json"}
+    small = read_scenario(directory / "minimized.toml")
+    assert small.path == "linux-6.1"
+    assert set(small.settings) == {"vmcb.eventinj"}
+    data = json.loads((directory / "finding.json").read_text())
+    assert data["signature"] == BLEED
+    assert data["minimized"]
+    assert data["replayed"]
+
+
+def test_a_second_run_goes_on(finished: Campaign) -> None:
+    before = finished.store.executions
+    again = campaign(finished.directory)
+    again.run(runs=1000)
+    assert again.store.executions > before
+    assert BLEED in again.store.records
+    assert again.new == []
+
+
+def test_another_campaign_in_the_same_directory_is_refused(finished: Campaign) -> None:
+    other = Campaign(Configuration(paths=("linux-6.14",)), finished.directory, print)
+    with pytest.raises(InputError, match="another"):
+        other.run(runs=1)
+
+
+def test_the_same_seed_gives_the_same_corpus(tmp_path: Path) -> None:
+    corpora = []
+    for name in ("a", "b"):
+        one = campaign(tmp_path / name)
+        one.run(runs=1500, seed=7)
+        corpora.append(sorted(path.read_bytes() for path in (tmp_path / name / "corpus").rglob("*") if path.is_file()))
+    assert corpora[0] == corpora[1]
+    assert corpora[0]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 9}', '{"format": 1, "description": {}, "totals": 3}'])
+def test_a_damaged_state_file_is_one_clear_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "campaign.json").write_text(content)
+    with pytest.raises(InputError) as caught:
+        Store(tmp_path).open({})
+    assert "campaign.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_finding_is_one_clear_line(tmp_path: Path) -> None:
+    write_whole(tmp_path / "findings" / "x.y.z" / "finding.json", '{"format": 1, "signature": "x.y.z"}')
+    with pytest.raises(InputError, match=r"finding\.json"):
+        read_records(tmp_path)

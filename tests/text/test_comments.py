@@ -56,6 +56,10 @@ def test_only_comments() -> None:
     assert comments("\n") == Comments()
 
 
+def test_space_after_a_comment_is_no_part_of_it() -> None:
+    assert comments("# a \t\na = 1  #  b  \n") == Comments(notes={("a",): Note(before=("# a",), after="#  b")})
+
+
 def test_a_hash_in_a_string_is_no_comment() -> None:
     text = 'a = \'#\' # 1\nb = \'\'\'\n# no\n\'\'\'\nc = "\\"#"\n"#" = ["""#\n\\"""#"""] # 2\n'
     assert comments(text).notes == {("a",): Note(after="# 1"), ("#",): Note(after="# 2")}

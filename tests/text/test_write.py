@@ -262,6 +262,16 @@ def test_comments_of_what_is_gone_are_kept_nearby() -> None:
     assert dumps({"b": {"d": []}}, comments=found) == "# 2\n[b]\n# 3\nd = []\n# 1\n"
 
 
+def test_comments_of_an_array_that_is_none_any_more_are_kept() -> None:
+    found = comments("# 1\na = [\n    2,\n    # 3\n]  # 4\n")
+    assert dumps({"a": 5}, comments=found) == "# 1\n# 3\na = 5  # 4\n"
+
+
+def test_blank_lines_only_set_off_comments_from_what_is_above() -> None:
+    text = "a = 1\n\nb = 2\n\n\n# c\nc = 3\n[t]\n\n# d\nd = [\n\n# 1\n1,\n\n# 2\n2]\n"
+    assert formatted(text) == ("a = 1\nb = 2\n\n# c\nc = 3\n\n[t]\n# d\nd = [\n    # 1\n    1,\n\n    # 2\n    2,\n]\n")
+
+
 def test_only_comments_are_a_text_too() -> None:
     assert formatted("\n# a\n\n\n# b") == "# a\n\n# b\n"
     assert formatted("") == ""

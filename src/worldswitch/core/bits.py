@@ -26,7 +26,8 @@ CR0_PG: Final = 1 << 31
 CR4_PAE: Final = 1 << 5
 CR4_MCE: Final = 1 << 6
 CR4_CET: Final = 1 << 23
-CR4_DEFINED: Final = 0x00FF_3FFF | (1 << 24) | (1 << 25)
+CR4_DEFINED: Final = 0x00F7_1FFF
+"""What AMD64 defines: bits 0-12, 16-18, 20-23. The others, VMXE among them, must be zero."""
 
 # --- Debug registers (S1-04) ------------------------------------------------------------
 DR6_B0: Final = 1 << 0

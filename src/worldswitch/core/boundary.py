@@ -73,11 +73,12 @@ def recognise(cpu: Cpu) -> bool:
 def machine_check(cpu: Cpu) -> bool:
     """#MC: not blocked by a shadow (S2-35); with GIF=0 held, or shutdown (S3-15)."""
     if not cpu.gif:
-        if cpu.options.mce_gif0_shutdown:
-            cpu.pend_mce = False
-            shutdown(cpu)
-            return True
-        return False
+        if not cpu.options.mce_gif0_shutdown:
+            return False
+        cpu.pend_mce = False
+        cpu.recorder.acknowledged.append((cpu.step, KIND_MCE, VECTOR_MC))
+        shutdown(cpu)
+        return True
     cpu.pend_mce = False
     cpu.recorder.acknowledged.append((cpu.step, KIND_MCE, VECTOR_MC))
     if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_MC]:
@@ -97,10 +98,11 @@ def smi(cpu: Cpu) -> bool:
     if not cpu.gif or shadow.blocks_smi(cpu):
         return False
     if cpu.guest and cpu.vmcb.intercepts[EXIT_SMI]:
-        if cpu.pend_smi == SMI_INTERNAL:
+        external = 1 if cpu.pend_smi == SMI_EXTERNAL else 0  # EXITINFO1 bit 0 (APM2 15.13.3)
+        if not external:
             cpu.pend_smi = SMI_NONE  # S5-25: an internal one does not stay pending
             cpu.recorder.acknowledged.append((cpu.step, KIND_SMI, 0))
-        vmexit(cpu, EXIT_SMI)
+        vmexit(cpu, EXIT_SMI, external)
         return True
     cpu.pend_smi = SMI_NONE
     cpu.recorder.acknowledged.append((cpu.step, KIND_SMI, 0))
@@ -118,7 +120,7 @@ def smi(cpu: Cpu) -> bool:
 def internal_smi(cpu: Cpu) -> None:
     """I/O raised an internal SMI: with GIF=0 it is ignored and discarded (S3-13)."""
     if cpu.gif:
-        cpu.pend_smi = SMI_INTERNAL
+        cpu.pend_smi = cpu.pend_smi or SMI_INTERNAL  # one that is pending already keeps its origin
     else:
         cpu.recorder.discarded.append((cpu.step, KIND_SMI))
 
@@ -142,7 +144,7 @@ def init(cpu: Cpu) -> bool:
 
 
 def nmi(cpu: Cpu) -> bool:
-    """A physical NMI: GIF and the NMI mask (S4-01, S4-03), never IF (S4-05)."""
+    """A physical NMI: GIF (S3-12) and the NMI mask (S4-01, S4-03), never IF (S4-05)."""
     if not cpu.gif or cpu.nmi_masked:
         return False
     if cpu.guest and cpu.vmcb.intercepts[EXIT_NMI]:
@@ -159,15 +161,6 @@ def nmi(cpu: Cpu) -> bool:
     return True
 
 
-def nmi_possible(cpu: Cpu) -> bool:
-    """Whether an NMI arriving now would run a handler here, or exit: the predicate of :func:`nmi` without the latch."""
-    if not cpu.gif or cpu.nmi_masked:
-        return False
-    if cpu.guest and cpu.vmcb.intercepts[EXIT_NMI]:
-        return not shadow.blocks_intercepted_nmi(cpu)
-    return not shadow.blocks_nmi(cpu)
-
-
 def virtual_nmi(cpu: Cpu) -> bool:
     """A virtual NMI under vNMI (S4-31, S4-32)."""
     vmcb = cpu.vmcb
@@ -182,7 +175,7 @@ def virtual_nmi(cpu: Cpu) -> bool:
 
 
 def intr(cpu: Cpu) -> bool:
-    """A physical maskable interrupt (S5-01..S5-07)."""
+    """A physical maskable interrupt (S5-01..S5-07); GIF=0 holds it whatever IF says (S3-10)."""
     if not cpu.gif or not intr_unmasked(cpu):
         return False
     vector = cpu.irr[-1]
@@ -193,7 +186,7 @@ def intr(cpu: Cpu) -> bool:
             return False
         vmexit(cpu, EXIT_INTR)  # S5-06: not acknowledged, still pending
         return True
-    if cpu.shadow != SHADOW_NONE:  # S2-30
+    if shadow.blocks_intr(cpu):  # S2-30
         return False
     cpu.irr.pop()  # S5-07: acknowledged
     cpu.recorder.acknowledged.append((cpu.step, KIND_INTR, vector))
@@ -207,7 +200,7 @@ def intr_unmasked(cpu: Cpu) -> bool:
     if not cpu.guest or not cpu.vmcb.v_intr_masking:
         return flag  # S5-01
     if cpu.options.physical_intr_gate_bochs:
-        return flag or cpu.hif  # S5-22
+        return flag or (cpu.hif and cpu.guest_if_seen)  # S5-22: what opened the gate, with host IF=1 CLI does not close
     return cpu.hif  # S5-02, S5-03, S5-04
 
 

@@ -30,27 +30,28 @@ def after_instruction(cpu: Cpu, created_shadow: int) -> None:
 
 
 def data_breakpoint(cpu: Cpu) -> None:
-    """A watched access happened: pend its trap, or drop it with GIF=0 (S3-16)."""
-    if not cpu.regs.dr7 & DR7_L1:
-        return
-    if not cpu.gif and not cpu.options.gif0_breakpoint_db_deliver:
-        cpu.recorder.discarded.append((cpu.step, KIND_EXCEPTION))
-        return
-    cpu.debug_trap |= DR6_B1
+    """A watched access happened: pend its trap."""
+    if cpu.regs.dr7 & DR7_L1:
+        cpu.debug_trap |= DR6_B1
 
 
 def take_trap(cpu: Cpu) -> bool:
-    """At a boundary: deliver the pending trap-class #DB; False where a MOV SS shadow holds it (S2-39)."""
-    if cpu.shadow == SHADOW_MOVSS:
+    """At a boundary: deliver the pending trap-class #DB; False where a MOV SS shadow holds it (S2-39).
+
+    With GIF=0 breakpoint matches are dropped here (S3-16), the single-step trap is not (S3-17).
+    """
+    if not cpu.gif and cpu.debug_trap & ~DR6_BS and not cpu.options.gif0_breakpoint_db_deliver:
+        cpu.recorder.discarded.append((cpu.step, KIND_EXCEPTION))
+        cpu.debug_trap &= DR6_BS
+    if not cpu.debug_trap or cpu.shadow == SHADOW_MOVSS:
         return False
-    pending = cpu.debug_trap
+    regs = cpu.regs
+    regs.dr6 |= cpu.debug_trap  # DR6 and DR7 are those of a handler, also where the #DB is intercepted (APM2 15.12.2)
+    regs.dr7 &= ~DR7_GD
     cpu.debug_trap = 0
     if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_DB]:
-        cpu.regs.dr6 |= pending
-        vmexit(cpu, EXIT_EXCEPTION + VECTOR_DB)
+        vmexit(cpu, EXIT_EXCEPTION + VECTOR_DB)  # S6-61: a trap; RIP is that of the next instruction
         return True
-    cpu.regs.dr6 |= pending
-    cpu.regs.dr7 &= ~DR7_GD
     raise_trap(cpu, VECTOR_DB)
     return True
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from worldswitch.core import shadow
 from worldswitch.core.bits import (
+    DR6_BS,
     ERROR_CODE_VECTORS,
     EVENT_V,
     EXIT_EXCEPTION,
@@ -26,6 +27,8 @@ from worldswitch.core.bits import (
     VECTOR_GP,
     VECTOR_NP,
     VECTOR_PF,
+    VECTOR_SS,
+    VECTOR_TS,
     event_error_code,
     event_type,
     event_word,
@@ -34,17 +37,23 @@ from worldswitch.core.isa import GATE_NPF, GATE_OK, GATE_TASK
 from worldswitch.core.record import (
     KIND_EXCEPTION,
     KIND_INJECTED,
+    KIND_NMI,
     WORLD_GUEST,
     WORLD_HOST,
     Handler,
 )
-from worldswitch.core.state import Cpu, Frame, Gate
+from worldswitch.core.state import LIMIT, Cpu, Frame, Gate
 from worldswitch.core.vmexit import shutdown, vmexit
 
 # The data side of memory is not modelled: every fault of a delivery is one write to the stack page.
 STACK_ADDRESS: Final = 0x7FF8
 PF_WRITE: Final = 0x2
 NPF_STACK_WRITE: Final = (1 << 32) | 0x6  # S6-91: final physical address; write, user
+TASK_SELECTOR: Final = 0x28  # of the TSS that a task gate names
+
+FAULT_LIMIT: Final = 8
+"""Faults within one delivery after which a run is cut off: a benign exception whose own gate raises it again never ends
+(S6-101), in the model as in the processor's microcode."""
 
 BENIGN: Final = 0
 CONTRIBUTORY: Final = 1
@@ -104,12 +113,14 @@ def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> 
     """Deliver the event ``word`` (EVENTINJ format) in the running world, or exit, or shut down.
 
     ``return_rip`` is what a successful delivery pushes; ``cpu.regs.rip`` what an exit before that saves (S6-61).
-    ``software`` asks for the DPL check of INTn, INT3 and INTO (S6-46, S6-47).
+    ``software`` asks for the DPL check of INTn, INT3 and INTO (S6-46, S6-47). The exits in here are the only ones with
+    EXITINTINFO.V=1 (S6-74).
     """
     cpu.vectoring = word
     if cpu.options.exitintinfo_qemu and cpu.guest and not cpu.vmcb.eventinj & EVENT_V:
         cpu.vmcb.eventinj = _qemu_native_word(word)  # S6-81
     world = cpu.world()
+    faults = 0
     while True:
         vector = word & 0xFF
         gate = world.idt.get(vector, world.default_gate)
@@ -121,8 +132,7 @@ def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> 
             vmexit(cpu, EXIT_NPF, NPF_STACK_WRITE, STACK_ADDRESS)  # S6-92
             return
         if outcome == GATE_TASK:  # legacy mode, TASK_SWITCH intercepted: nothing of the switch has happened (S6-93)
-            code = event_error_code(word)
-            vmexit(cpu, EXIT_TASK_SWITCH, 0x28, (1 << 44 | code) if code >= 0 else 0)
+            vmexit(cpu, EXIT_TASK_SWITCH, TASK_SELECTOR, _task_switch_info(cpu, kind, word))
             return
         fault = VECTOR_PF if outcome == GATE_NPF else outcome  # without nested paging the page is simply not there
         code = _error_code(cpu, fault, vector, software)
@@ -133,14 +143,17 @@ def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> 
             cpu.regs.cr2 = STACK_ADDRESS
         becomes = compose(fault_class(word), vector_class(fault))  # S6-72 (ii)
         cpu.recorder.superseded.append((cpu.step, word))
+        faults += 1
+        if faults > FAULT_LIMIT:
+            cpu.stop = LIMIT
+            return
         if becomes == BECOMES_SHUTDOWN:
             shutdown(cpu)
             return
         if becomes == BECOMES_DF:
             if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_DF]:  # S6-72 (iii)
-                if cpu.options.exitintinfo_invalid_on_df_exit:
-                    cpu.vectoring = 0  # S6-78
-                vmexit(cpu, EXIT_EXCEPTION + VECTOR_DF)
+                report_event = not cpu.options.exitintinfo_invalid_on_df_exit  # S6-78
+                vmexit(cpu, EXIT_EXCEPTION + VECTOR_DF, report_event=report_event)
                 return
             fault, code = VECTOR_DF, 0  # S6-104
         word = event_word(TYPE_EXCEPTION, fault, code)  # S6-72 (iv)
@@ -167,10 +180,19 @@ def _error_code(cpu: Cpu, fault: int, vector: int, software: bool) -> int:
     """The error code of a fault raised by delivering ``vector``; -1 where the fault pushes none (S6-96)."""
     if fault not in ERROR_CODE_VECTORS:
         return -1
+    if fault == VECTOR_PF:
+        return PF_WRITE
     external = 1 if cpu.options.idt_gp_ext_bit and not software else 0  # S6-96, S6-97
     if fault in (VECTOR_GP, VECTOR_NP):
         return vector * 8 + 2 + external  # an IDT entry: bit 1
-    return PF_WRITE if fault == VECTOR_PF else external
+    return external if fault in (VECTOR_SS, VECTOR_TS) else 0  # a stack; the other codes have no EXT bit
+
+
+def _task_switch_info(cpu: Cpu, kind: int, word: int) -> int:
+    """EXITINFO2 of a task-switch exit through a task gate (S6-93)."""
+    code = event_error_code(word)
+    info = 1 << 44 | code if code >= 0 else 0
+    return info | 1 << 48 if _pushed_flags(cpu, kind, word & 0xFF) & RFLAGS_RF else info
 
 
 def _enter_handler(cpu: Cpu, kind: int, word: int, gate: Gate, return_rip: int) -> None:
@@ -187,7 +209,7 @@ def _enter_handler(cpu: Cpu, kind: int, word: int, gate: Gate, return_rip: int) 
     record.rflags = regs.rflags
     record.gif = cpu.gif
     record.shadow = cpu.shadow
-    record.nmi_masked = cpu.nmi_masked
+    record.nmi_masked = cpu.nmi_masked and kind != KIND_NMI  # an NMI has just set it, and found it clear (S4-01)
     cpu.recorder.handlers.append(record)
     if cpu.guest:
         entry = cpu.recorder.entries[-1]
@@ -196,9 +218,7 @@ def _enter_handler(cpu: Cpu, kind: int, word: int, gate: Gate, return_rip: int) 
         if kind == KIND_INJECTED:
             entry.injected_deliveries += 1
 
-    pushed = regs.rflags
-    if kind == KIND_EXCEPTION and vector != VECTOR_DB:
-        pushed |= RFLAGS_RF  # a fault's image has RF=1; that of #DB is left to software (T-113)
+    pushed = _pushed_flags(cpu, kind, vector)
     world.frames.append(Frame(return_rip, pushed, regs.cpl, vector, record.error_code))
     regs.rflags &= ~(RFLAGS_TF | RFLAGS_NT | RFLAGS_RF | RFLAGS_VM)  # S6-20: no trap before the handler
     if not gate.trap:
@@ -206,12 +226,19 @@ def _enter_handler(cpu: Cpu, kind: int, word: int, gate: Gate, return_rip: int) 
     regs.cpl = 0
     regs.rip = world.code.handlers.get(vector, world.code.default_handler)
     cpu.shadow = shadow.after_delivery(cpu)
+    cpu.debug_trap &= ~DR6_BS  # S6-20: of a trap that a #MC or #SX overtook; stepping goes on after the return
     cpu.halted = False
     world.rep_left = 0
     cpu.vectoring = 0  # S6-79
     cpu.injecting = False  # VMRUN is complete (S2-70, S2-74)
     if cpu.options.exitintinfo_qemu and cpu.guest:
         cpu.vmcb.eventinj &= ~EVENT_V  # S6-81: leaves a non-valid event behind
+
+
+def _pushed_flags(cpu: Cpu, kind: int, vector: int) -> int:
+    """The RFLAGS image of an event: a fault's has RF=1; that of #DB is left to software (T-113)."""
+    rflags = cpu.regs.rflags
+    return rflags | RFLAGS_RF if kind == KIND_EXCEPTION and vector != VECTOR_DB else rflags
 
 
 def _qemu_native_word(word: int) -> int:

@@ -1,8 +1,8 @@
-"""One step of the processor: a boundary, or an instruction and what it does.
+"""What each instruction does.
 
-``step`` is the whole machine: recognise what is pending, else execute the instruction at RIP. An instruction that
-completes *retires*: RIP advances, RF clears, the old shadow ends, the new one begins, single-step traps pend. One that
-faults, exits, or enters the guest does none of that.
+A step of the processor is one event, taken by ``boundary.recognise``, or else one instruction, executed here. An
+instruction that completes *retires*: RIP advances, RF clears, the old shadow ends, the new one begins, single-step
+traps pend. One that faults, exits, or enters the guest does none of that.
 """
 
 from typing import Final
@@ -47,7 +47,7 @@ from worldswitch.core.bits import (
     VECTOR_UD,
     event_word,
 )
-from worldswitch.core.boundary import internal_smi, recognise
+from worldswitch.core.boundary import internal_smi
 from worldswitch.core.delivery import NPF_STACK_WRITE, PF_WRITE, deliver, raise_fault
 from worldswitch.core.isa import (
     GATE_NPF,
@@ -98,15 +98,11 @@ DIVERTED: Final = -1
 DATA_ADDRESS: Final = 0x5000
 
 
-def step(cpu: Cpu) -> None:
-    """Advance by one event or one instruction. Kernel calls are not for here: see ``machine``."""
-    if recognise(cpu) or cpu.stop:
-        return
-    execute(cpu)
-
-
 def execute(cpu: Cpu) -> None:
-    """Execute the processor instruction at RIP."""
+    """Execute the processor instruction at RIP, where the boundary before it took no event.
+
+    Kernel calls are not for here: see ``machine``.
+    """
     if cpu.halted:
         if cpu.guest:
             cpu.recorder.entries[-1].retired += 1  # time passes: places in the guest count it as an instruction
@@ -131,10 +127,11 @@ def retire(cpu: Cpu, op: int, rflags_before: int, created_shadow: int) -> None:
         entry.last_rflags = rflags_before
         if (cpu.regs.rflags ^ rflags_before) & RFLAGS_IF:
             cpu.virq_gate_open = virq_passes_tpr(cpu.vmcb)  # S5-23
+            cpu.guest_if_seen = True  # S5-22
     cpu.shadow = created_shadow
-    if op not in (OP_IRET, OP_POPF):
-        cpu.regs.rflags &= ~RFLAGS_RF
-    if rflags_before & RFLAGS_TF:
+    if op != OP_IRET:
+        cpu.regs.rflags &= ~RFLAGS_RF  # POPF too: only IRET loads RF
+    if rflags_before & RFLAGS_TF:  # TF as the instruction began: S6-17 in the host, S6-19 in the guest
         debug.after_instruction(cpu, created_shadow)
 
 
@@ -316,7 +313,7 @@ def _iret(cpu: Cpu) -> int:
 
 
 def _software_interrupt(cpu: Cpu, op: int, arg: int) -> int:
-    """INTn, INT3, INTO, ICEBP: intercepts fire before delivery starts (S6-75); delivered also in a shadow (S2-25, S2-38).
+    """INTn, INT3, INTO, ICEBP: intercepts fire before delivery starts (S6-75); a shadow holds none (S2-25, S2-38).
 
     RIP still is the instruction's own while delivery runs: an exit saves that one (S6-61).
     """
@@ -332,9 +329,9 @@ def _software_interrupt(cpu: Cpu, op: int, arg: int) -> int:
     if op == OP_ICEBP and cpu.guest and cpu.vmcb.intercepts[EXIT_ICEBP]:
         return _exit(cpu, EXIT_ICEBP)
     vector = VECTOR_BP if op == OP_INT3 else VECTOR_OF if op == OP_INTO else VECTOR_DB  # S1-42
-    if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + vector]:
-        # S1-71: INT3 and INTO exits have nRIP
-        instruction_exit(cpu, EXIT_EXCEPTION + vector, next_rip)
+    # The #DB of ICEBP is not subject to the #DB intercept (APM2 15.12.2)
+    if op != OP_ICEBP and cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + vector]:
+        instruction_exit(cpu, EXIT_EXCEPTION + vector, next_rip)  # S1-71: INT3 and INTO exits have nRIP
         return DIVERTED
     deliver(cpu, KIND_SOFT, event_word(TYPE_EXCEPTION, vector), next_rip, op != OP_ICEBP)
     return DIVERTED

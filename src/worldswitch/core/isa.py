@@ -1,9 +1,9 @@
 """The instruction vocabulary of programs: mnemonics, their operation and encoded length.
 
 Three families share one numbering. Operations below ``FIRST_KERNEL_OP`` are instructions of the processor, executed by
-``core.execute``. Those from ``FIRST_KERNEL_OP`` on are kernel calls (``kernel.calls``), which the processor sees as some
-instruction or other that ends a shadow and is followed by a boundary. ``OP_SET`` is what software, or the outside, does
-to memory between instructions.
+``core.execute``. Those from ``FIRST_KERNEL_OP`` on are kernel calls (``kernel.calls``), which the processor sees as
+some instruction or other that ends a shadow and is followed by a boundary. ``OP_SET`` is what software does to memory
+or registers; it too stands for an instruction.
 """
 
 from typing import Final, NamedTuple
@@ -119,8 +119,8 @@ VOCABULARY: Final[dict[str, Mnemonic]] = {
     "out": Mnemonic(OP_INTERCEPTABLE, 1, "text", EXIT_IOIO, "plain, unless its intercept (0x7b) is set"),
     **_plain(
         "mov", "push", "pop", "lea", "jmp", "jz", "jnz", "je", "jne", "jc", "jnc", "call", "ret", "xchg", "xor", "test",
-        "cmp", "add", "sub", "inc", "dec", "and", "or", "bt", "btr", "bts", "shl", "shr", "verw", "lfence", "mfence", "sfence",
-        "swapgs", "xrstor", "xsave", "rdgsbase", "wrgsbase", "leave", "movaps", "cld",
+        "cmp", "add", "sub", "inc", "dec", "and", "or", "bt", "btr", "bts", "shl", "shr", "verw", "lfence", "mfence",
+        "sfence", "swapgs", "xrstor", "xsave", "rdgsbase", "wrgsbase", "leave", "movaps", "cld",
         "rdfsbase", "wrfsbase", "fxsave", "fxrstor", "clac", "stac", "endbr64", "setz", "cmov", "movzx",
     ),
 }  # fmt: skip

@@ -52,7 +52,8 @@ EXITS: Final = {
     **{code: name.removeprefix("exception:") if name != "exception:nmi" else "exception:2"
        for name, code in INTERCEPTS.items()},
     0x400: "npf", 0x401: "avic_incomplete_ipi", 0x402: "avic_noaccel", 0x403: "vmgexit",
-    EXIT_INVALID: "invalid", EXIT_INVALID - 1: "busy", EXIT_INVALID - 2: "idle_required", EXIT_INVALID - 3: "invalid_pmc",
+    EXIT_INVALID: "invalid", EXIT_INVALID - 1: "busy", EXIT_INVALID - 2: "idle_required",
+    EXIT_INVALID - 3: "invalid_pmc",
 }  # fmt: skip
 """Exit code to symbolic name (S1-50..S1-53); exceptions by mnemonic alone (``gp``)."""
 
@@ -109,23 +110,33 @@ def parse_event(text: str) -> int:
         return event_word(TYPE_NMI, 2)
     head, _, tail = text.partition(":")
     if head in ("intr", "soft") and tail:
-        vector = int(tail, 0)
+        vector = _number(tail)
         if not 0 <= vector <= 255:
             raise ValueError(f"vector {tail} is not in 0..0xff")
         return event_word(TYPE_INTR if head == "intr" else TYPE_SOFT, vector)
-    name, _, code_text = text.partition("(")
-    if name in VECTORS and name != "nmi":
+    name, parenthesis, rest = text.partition("(")
+    if name in VECTORS and name != "nmi" and (not parenthesis or rest.endswith(")")):
         vector = VECTORS[name]
-        code = int(code_text.rstrip(")"), 0) if code_text else (0 if vector in ERROR_CODE_VECTORS else -1)
-        if code > 0xFFFF_FFFF or (code < 0 and code_text):
-            raise ValueError(f"error code {code_text.rstrip(')')} does not fit 32 bits")
+        if not parenthesis:
+            return event_word(TYPE_EXCEPTION, vector, 0 if vector in ERROR_CODE_VECTORS else -1)
+        code = _number(rest[:-1])
+        if not 0 <= code <= 0xFFFF_FFFF:
+            raise ValueError(f"error code {rest[:-1]} does not fit 32 bits")
         return event_word(TYPE_EXCEPTION, vector, code)
     try:
         word = int(text, 0)
     except ValueError:
         raise ValueError(
-            f"{text!r} is no event: use none, nmi, intr:VECTOR, soft:VECTOR, an exception such as gp(0x62), or a 64-bit value"
+            f"{text!r} is no event: use none, nmi, intr:VECTOR, soft:VECTOR, an exception such as gp(0x62), "
+            "or a 64-bit value"
         ) from None
     if not 0 <= word < 1 << 64:
         raise ValueError(f"{text} does not fit 64 bits")
     return word
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number") from None

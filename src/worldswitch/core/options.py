@@ -37,6 +37,7 @@ class Options:
         "idt_gp_ext_bit",
         "init_first",
         "invalid_writes_guest_state",
+        "l1_bad_cr3_ignored",
         "mce_gif0_shutdown",
         "movss_then_sti_cleared",
         "nmi_mask_shared",
@@ -45,6 +46,9 @@ class Options:
         "shadow_blocks_nmi",
         "shadow_blocks_smi",
         "sti_with_if_set_creates_shadow",
+        "v_intr_masking_lifts_shadow",
+        "vmcb12_eventinj_cached",
+        "vmcb12_int_state_verbatim",
         "vmrun_intercept_before_rax_gp",
         "vmrun_requires_paging",
         "vnmi_mask_kept_on_injection_exit",
@@ -79,6 +83,10 @@ class Options:
         self.eventinj_reserved_vectors_deliver: bool = False
         self.vnmi_mask_kept_on_injection_exit: bool = False
         self.vmrun_requires_paging: bool = False
+        self.v_intr_masking_lifts_shadow: bool = False
+        self.vmcb12_eventinj_cached: bool = False
+        self.vmcb12_int_state_verbatim: bool = False
+        self.l1_bad_cr3_ignored: bool = False
 
 
 class Option(NamedTuple):
@@ -101,7 +109,8 @@ TABLE: Final = (
            ("S2-32", "S2-33"), "Which shadows hold an NMI for one instruction."),
     Option("shadow_blocks_smi", "shadow_blocks_smi", ("off", "on"), "off",
            ("S2-34",), "Whether a shadow holds an SMI for one instruction."),
-    Option("guest_shadow_blocks_intercepted_intr", "guest_shadow_blocks_intercepted_intr", ("off", "on", "never"), "off",
+    Option("guest_shadow_blocks_intercepted_intr", "guest_shadow_blocks_intercepted_intr",
+           ("off", "on", "never"), "off",
            ("S2-59",), "Whether the guest's shadow delays the exit for an intercepted INTR: off = not with "
            "V_INTR_MASKING=1, on = always, never = not even with V_INTR_MASKING=0 (KVM, S8-91)."),
     Option("guest_shadow_blocks_intercepted_nmi", "guest_shadow_blocks_intercepted_nmi", ("off", "on"), "off",
@@ -142,12 +151,21 @@ TABLE: Final = (
            ("S6-81",), "Where EXITINTINFO comes from."),
     Option("exit_writes_int_ctl_byte1", "exit_writes_v_irq_only", ("fields", "v_irq-only"), "fields",
            ("S10-28",), "What a #VMEXIT writes to the byte at VMCB 61h."),
-    Option("eventinj_reserved_exception_vectors", "eventinj_reserved_vectors_deliver", ("invalid", "deliver"), "invalid",
+    Option("eventinj_reserved_exception_vectors", "eventinj_reserved_vectors_deliver",
+           ("invalid", "deliver"), "invalid",
            ("S6-32",), "EVENTINJ TYPE 3 with a reserved vector below 32."),
     Option("vnmi_mask_on_injection_exit", "vnmi_mask_kept_on_injection_exit", ("clear", "keep"), "clear",
            ("S4-35",), "V_NMI_MASK when delivery of an EVENTINJ NMI exits under vNMI."),
     Option("vmrun_requires_paging", "vmrun_requires_paging", ("no", "yes"), "no",
            ("S6-01",), "Whether VMRUN with paging off is #UD."),
+    Option("v_intr_masking_lifts_shadow", "v_intr_masking_lifts_shadow", ("no", "yes"), "no",
+           ("S10-31",), "Whether with V_INTR_MASKING=1 the guest's shadow does not hold an INTR for the guest either."),
+    Option("vmcb12_eventinj_on_exit", "vmcb12_eventinj_cached", ("zero", "cached"), "zero",
+           ("S9-20", "S9-01"), "What KVM as L0 leaves in vmcb12's EVENTINJ at an exit to L1: 0, or its cached copy."),
+    Option("vmcb12_int_state_on_vmrun", "vmcb12_int_state_verbatim", ("masked", "verbatim"), "masked",
+           ("S9-04",), "What KVM as L0 loads from vmcb12's int_state: bit 0 alone, or all of it."),
+    Option("l1_bad_cr3_on_exit", "l1_bad_cr3_ignored", ("triple-fault", "ignored"), "triple-fault",
+           ("S9-23",), "What KVM as L0 does at an exit to L1 whose CR3 it cannot load."),
 )  # fmt: skip
 """Every model option."""
 
@@ -160,6 +178,9 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "bleed_sti_shadow": "qemu-old",
         "sti_with_if_set_creates_shadow": "yes",
         "shadow_blocks_nmi": "none",
+        "v_intr_masking_lifts_shadow": "yes",
+        "vmrun_intercept_before_rax_gp": "yes",
+        "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",
     },
@@ -167,6 +188,9 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "bleed_sti_shadow": "off",
         "sti_with_if_set_creates_shadow": "yes",
         "shadow_blocks_nmi": "none",
+        "v_intr_masking_lifts_shadow": "yes",
+        "vmrun_intercept_before_rax_gp": "yes",
+        "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",
     },
@@ -179,6 +203,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "vmrun_intercept_before_rax_gp": "yes",
         "exitintinfo_on_df_exit": "invalid",
         "eventinj_clear": "V-only",
+        "eventinj_reserved_exception_vectors": "deliver",
         "idt_gp_ext_bit": "1",
         "physical_intr_gate": "bochs",
         "vtpr_reevaluated": "on-if-change",

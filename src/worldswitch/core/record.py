@@ -57,8 +57,8 @@ class Exit:
     """One #VMEXIT: what it wrote, and the host state it left."""
 
     __slots__ = (
-        "code", "cr2", "entry", "eventinj", "exitinfo1", "exitinfo2", "exitintinfo", "gif", "host_if", "int_state", "nrip",
-        "rflags", "rip", "step", "v_irq", "v_nmi", "v_nmi_mask", "v_tpr", "vgif",
+        "code", "cr2", "entry", "eventinj", "exitinfo1", "exitinfo2", "exitintinfo", "gif", "host_if", "int_state",
+        "nrip", "rflags", "rip", "step", "v_irq", "v_nmi", "v_nmi_mask", "v_tpr", "vgif",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, step: int) -> None:
@@ -87,8 +87,8 @@ class Handler:
     """One handler entered: an event was delivered. The state is that of the interrupted context."""
 
     __slots__ = (
-        "context", "error_code", "gif", "guest", "kind", "lockdep", "nmi_masked", "rflags", "rip", "shadow", "step", "vector",
-        "world",
+        "context", "error_code", "gif", "guest", "kind", "lockdep", "nmi_masked", "rflags", "rip", "shadow", "step",
+        "vector", "world",
     )  # fmt: skip
 
     def __init__(self, step: int, world: int, kind: int, vector: int) -> None:

@@ -52,6 +52,13 @@ def blocks_intercepted_nmi(cpu: Cpu) -> bool:
     return cpu.options.guest_shadow_blocks_intercepted_nmi == SHADOW_GATE_ON and cpu.shadow != SHADOW_NONE
 
 
+def blocks_intr(cpu: Cpu) -> bool:
+    """Whether the shadow holds a physical INTR that would be delivered here (S2-30, S5-05)."""
+    if cpu.options.v_intr_masking_lifts_shadow and cpu.guest and cpu.vmcb.v_intr_masking:
+        return False  # S10-31: QEMU
+    return cpu.shadow != SHADOW_NONE
+
+
 def blocks_intercepted_intr(cpu: Cpu) -> bool:
     """Whether the guest's shadow holds a physical INTR that would exit (S2-59, S5-05, S8-91)."""
     gate = cpu.options.guest_shadow_blocks_intercepted_intr
@@ -85,8 +92,8 @@ def at_exit(cpu: Cpu) -> int:
     """int_state bit 0 as a #VMEXIT stores it (S2-52, S2-71)."""
     if bleeds(cpu):
         return 1
-    if cpu.injecting and cpu.options.delivery_clears_loaded_shadow_on_exit:
-        return 0  # S2-58
+    if cpu.vectoring and cpu.options.delivery_clears_loaded_shadow_on_exit:
+        return 0  # S2-58; a native event as well: S2-22, S2-23 as Bochs applies them
     return 1 if cpu.shadow else 0
 
 

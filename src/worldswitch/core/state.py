@@ -225,10 +225,10 @@ class Cpu:
     """One logical processor: what S1-xx lists, and nothing of the software that runs on it."""
 
     __slots__ = (
-        "breakpoint_rip", "debug_trap", "gif", "guest", "guest_world", "halted", "hif", "host_nmi_masked",
-        "host_shadow", "host_world", "hsave", "injecting", "irr", "nmi_masked", "options", "pend_init", "pend_mce",
-        "pend_nmi", "pend_smi", "r_init", "recorder", "regs", "shadow", "skinit", "step", "stop", "tpr", "vectoring",
-        "virq_gate_open", "vmcb", "vmrun_tf",
+        "breakpoint_rip", "debug_trap", "gif", "guest", "guest_if_seen", "guest_world", "halted", "hif",
+        "host_nmi_masked", "host_shadow", "host_world", "hsave", "injecting", "irr", "nmi_masked", "options",
+        "pend_init", "pend_mce", "pend_nmi", "pend_smi", "r_init", "recorder", "regs", "shadow", "skinit", "step",
+        "stop", "tpr", "vectoring", "virq_gate_open", "vmcb", "vmrun_trap",
     )  # fmt: skip
 
     def __init__(self, options: Options, host: World, guest: World, vmcb: Vmcb, recorder: Recorder) -> None:
@@ -264,9 +264,10 @@ class Cpu:
         self.host_shadow: int = SHADOW_NONE  # the shadow VMRUN executed in
         self.host_nmi_masked: bool = False
         self.injecting: bool = False  # EVENTINJ was valid and no handler has been entered: VMRUN is not complete
-        self.vmrun_tf: bool = False  # VMRUN executed with RFLAGS.TF=1 (S6-16)
+        self.vmrun_trap: int = 0  # DR6 bits of the host's trap-class #DB for VMRUN, due after the exit (S6-16)
         self.vectoring: int = 0  # the event being delivered, EVENTINJ format; 0 = none
         self.virq_gate_open: bool = True  # option vtpr_reevaluated: outcome of the last comparison
+        self.guest_if_seen: bool = False  # option physical_intr_gate: RFLAGS.IF has been 1 since VMRUN
 
     def world(self) -> World:
         """The world that runs now."""

@@ -3,7 +3,6 @@
 from worldswitch.core import shadow
 from worldswitch.core.bits import (
     CR0_PE,
-    DR6_BS,
     DR7_RESET,
     EVENT_V,
     EXIT_INVALID,
@@ -19,10 +18,13 @@ from worldswitch.core.record import FROM_EXIT, Exit
 from worldswitch.core.state import SHUTDOWN, Cpu
 
 
-def vmexit(cpu: Cpu, code: int, exitinfo1: int = 0, exitinfo2: int = 0, nrip: int = 0) -> None:
+def vmexit(
+    cpu: Cpu, code: int, exitinfo1: int = 0, exitinfo2: int = 0, nrip: int = 0, report_event: bool = True
+) -> None:
     """Leave the guest. ``cpu.regs.rip`` is the RIP to save (S6-61); ``cpu.vectoring`` the event under delivery.
 
     ``nrip`` is 0 but for the exits that S1-71 names; in particular for every exit while vectoring (S1-72).
+    ``report_event`` False leaves the event under delivery out of EXITINTINFO (S6-78).
     """
     vmcb = cpu.vmcb
     vmcb.nrip = nrip
@@ -38,7 +40,7 @@ def vmexit(cpu: Cpu, code: int, exitinfo1: int = 0, exitinfo2: int = 0, nrip: in
     vmcb.exitinfo1 = exitinfo1
     vmcb.exitinfo2 = exitinfo2
     # S6-70, S6-79; QEMU copies EVENTINJ instead (S6-81)
-    vmcb.exitintinfo = vmcb.eventinj if cpu.options.exitintinfo_qemu else cpu.vectoring
+    vmcb.exitintinfo = vmcb.eventinj if cpu.options.exitintinfo_qemu else cpu.vectoring if report_event else 0
     clear_eventinj(cpu)  # (5)
     leave(cpu)
 
@@ -57,7 +59,7 @@ def invalid_exit(cpu: Cpu) -> None:
     vmcb.exit_code = EXIT_INVALID
     vmcb.exitinfo1 = 0
     vmcb.exitinfo2 = 0
-    vmcb.exitintinfo = 0
+    vmcb.exitintinfo = vmcb.eventinj if cpu.options.exitintinfo_qemu else 0  # S6-81: QEMU copies it on every exit
     clear_eventinj(cpu)
     leave(cpu)
 
@@ -86,23 +88,22 @@ def leave(cpu: Cpu) -> None:
     cpu.halted = False
     cpu.vectoring = 0
     cpu.injecting = False
-    cpu.debug_trap = 0
     cpu.shadow = SHADOW_NONE  # S2-80
     cpu.guest_world.rep_left = 0
-    cr2 = cpu.regs.cr2
     regs = cpu.regs
+    cr2, dr6 = regs.cr2, regs.dr6
     regs.copy_from(cpu.hsave)  # S6-56
     regs.cr0 |= CR0_PE
-    regs.cr2 = cr2  # S6-56: host CR2 is not reloaded
+    regs.cr2 = cr2  # S6-05, S6-56: CR2 and DR6 are not host state that VMRUN saves; the guest's values stay
+    regs.dr6 = dr6 & 0xFFFF_FFFF  # bits 63:32 cannot be set, not even by a VMCB that failed for them (S6-30)
     regs.cpl = 0
     regs.dr7 = DR7_RESET  # breakpoints disabled
     regs.rflags &= ~(RFLAGS_VM | RFLAGS_RF)  # S6-18, S6-59: IF=HIF, TF as at VMRUN
     cpu.host_shadow = SHADOW_NONE
     if not cpu.options.nmi_mask_shared:
         cpu.nmi_masked = cpu.host_nmi_masked  # S4-08
-    if cpu.vmrun_tf:  # S6-16, I-11: the host's trap for VMRUN waits until here
-        cpu.debug_trap = DR6_BS
-        cpu.vmrun_tf = False
+    cpu.debug_trap = cpu.vmrun_trap  # S6-16, I-11: the host's traps for VMRUN wait until here
+    cpu.vmrun_trap = 0
     _record(cpu)
 
 

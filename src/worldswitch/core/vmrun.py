@@ -10,6 +10,7 @@ from worldswitch.core.bits import (
     CR4_CET,
     CR4_DEFINED,
     CR4_PAE,
+    DR6_BS,
     EFER_DEFINED,
     EFER_LMA,
     EFER_LME,
@@ -41,7 +42,7 @@ from worldswitch.core.record import KIND_INJECTED, Entry
 from worldswitch.core.state import Cpu, Vmcb
 from worldswitch.core.vmexit import instruction_exit, invalid_exit
 
-# S6-31: the bitmaps must end below the physical limit: MSRPM two pages, IOPM three.
+# S6-31: the maps must end below the physical limit: MSRPM two pages, IOPM three (64K + 3 bits).
 MSRPM_SIZE = 0x2000
 IOPM_SIZE = 0x3000
 
@@ -73,7 +74,9 @@ def vmrun(cpu: Cpu) -> None:
     hsave = cpu.hsave
     hsave.copy_from(regs)  # (e) S6-05
     hsave.rip = next_rip
-    cpu.vmrun_tf = bool(regs.rflags & RFLAGS_TF)  # S6-16
+    # S6-16: to the host VMRUN is one instruction, its traps come after the exit; so does one that MOV SS held (S2-39)
+    cpu.vmrun_trap = cpu.debug_trap | (DR6_BS if regs.rflags & RFLAGS_TF else 0)
+    cpu.debug_trap = 0
     hsave.rflags &= ~RFLAGS_RF  # S6-18: completion of VMRUN clears it
     cpu.hif = bool(regs.rflags & RFLAGS_IF)  # S5-20
     cpu.host_shadow = cpu.shadow
@@ -83,17 +86,20 @@ def vmrun(cpu: Cpu) -> None:
     # (f) S6-06: the controls are read from the VMCB where they are used
     regs.copy_from(vmcb.save)  # (g) S6-07
     cpu.guest = True
-    if not consistent(vmcb) or not legal_injection(vmcb, cpu.options.eventinj_reserved_vectors_deliver):  # (h) S6-08
+    # (h) S6-08
+    if not consistent(vmcb, hsave.cr0) or not legal_injection(vmcb, cpu.options.eventinj_reserved_vectors_deliver):
         invalid_exit(cpu)
         return
     cpu.shadow = shadow.at_vmrun(cpu, vmcb.int_state)  # (g) S2-50
     # (i) S6-09: nothing to do without a TLB
     cpu.gif = True  # (j) S3-02, S6-10
     if not cpu.options.nmi_mask_shared:
-        cpu.nmi_masked = False  # S4-08
+        cpu.nmi_masked = False  # S4-08, S4-09
     cpu.halted = False  # S6-15
-    cpu.debug_trap = 0
+    if not regs.cr0 & CR0_PE:
+        regs.cpl = 0  # S6-07: the CPL field does not count in real mode
     cpu.virq_gate_open = virq_passes_tpr(vmcb)
+    cpu.guest_if_seen = bool(regs.rflags & RFLAGS_IF)
     if vmcb.eventinj & EVENT_V:  # (k) S6-11
         inject(cpu)
 
@@ -120,8 +126,8 @@ def virq_passes_tpr(vmcb: Vmcb) -> bool:
     return vmcb.v_ign_tpr or vmcb.v_intr_prio > (vmcb.v_tpr & 0xF)
 
 
-def consistent(vmcb: Vmcb) -> bool:
-    """The checks whose failure is VMEXIT_INVALID (6.2)."""
+def consistent(vmcb: Vmcb, host_cr0: int) -> bool:
+    """The checks whose failure is VMEXIT_INVALID (6.2); ``host_cr0`` is CR0 of the host that executes VMRUN."""
     save = vmcb.save
     # S6-30
     if not save.efer & EFER_SVME or save.efer & ~EFER_DEFINED:
@@ -142,9 +148,16 @@ def consistent(vmcb: Vmcb) -> bool:
     # S6-31
     if not vmcb.intercepts[EXIT_VMRUN] or vmcb.asid == 0:
         return False
-    if vmcb.msrpm_base_pa + MSRPM_SIZE > PHYSICAL_LIMIT or vmcb.iopm_base_pa + IOPM_SIZE > PHYSICAL_LIMIT:
+    if _beyond_limit(vmcb.msrpm_base_pa, MSRPM_SIZE) or _beyond_limit(vmcb.iopm_base_pa, IOPM_SIZE):
+        return False
+    if vmcb.np_enable and not host_cr0 & CR0_PG:  # S6-35
         return False
     return not (vmcb.v_nmi_enable and not vmcb.intercepts[EXIT_NMI])  # S4-30, S6-33
+
+
+def _beyond_limit(base: int, size: int) -> bool:
+    """Whether a permission map reaches beyond the physical limit (S6-31); VMRUN ignores bits 11:0 of its base."""
+    return (base & ~0xFFF) + size > PHYSICAL_LIMIT
 
 
 def legal_injection(vmcb: Vmcb, reserved_vectors: bool) -> bool:

@@ -1,7 +1,7 @@
 """The kernel calls a path may name: one operation each, or an expansion into several.
 
-A call is some instruction or other to the processor: it ends a shadow and is followed by a boundary. The composite calls
-are taken apart into their real steps, because an event or a mutation may fall between them.
+A call is some instruction or other to the processor: it ends a shadow and is followed by a boundary. The composite
+calls are taken apart into their real steps, because an event or a mutation may fall between them.
 """
 
 from typing import Final, NamedTuple
@@ -91,8 +91,8 @@ EXPANSIONS: Final[dict[str, tuple[str, ...]]] = {
         "trace_hardirqs_off_finish",
         "instrumentation_end",
     ),
-    "raw_local_irq_enable": ("sti",),  # S8-50
-    "raw_local_irq_disable": ("cli",),  # S8-50
+    "raw_local_irq_enable": ("sti",),  # S8-50; neither lockdep nor tracing hears of it (S8-04)
+    "raw_local_irq_disable": ("cli",),  # S8-50, S8-04
     "local_irq_enable": ("trace_hardirqs_on", "sti"),  # S8-51
     "local_irq_disable": ("irqs_disabled", "cli", "trace_hardirqs_off_if_was_on"),  # S8-52
 }

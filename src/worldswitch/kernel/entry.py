@@ -13,11 +13,11 @@ NMI            exc_nmi_begin, irqentry_nmi_enter, body, irqentry_nmi_exit, exc_n
 
 from typing import Final
 
-from worldswitch.core.bits import RFLAGS_IF, VECTOR_BP, VECTOR_DB, VECTOR_MC, VECTOR_NMI
+from worldswitch.core.bits import RFLAGS_IF, VECTOR_BP, VECTOR_DB, VECTOR_DF, VECTOR_MC, VECTOR_NMI
 from worldswitch.core.state import HOST_BUG, Cpu
 from worldswitch.kernel import calls as k
 from worldswitch.kernel import lockdep
-from worldswitch.kernel.state import NMI_EXECUTING, NMI_LATCHED, NMI_NOT_RUNNING, Kernel
+from worldswitch.kernel.state import KEPT_LOCKDEP, KEPT_RCU, NMI_EXECUTING, NMI_LATCHED, NMI_NOT_RUNNING, Kernel
 
 FIRST_INTERRUPT_VECTOR: Final = 32
 NMI_LIKE: Final = frozenset({VECTOR_DB, VECTOR_BP, VECTOR_MC})
@@ -51,24 +51,17 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
     elif op == k.K_IRQ_EXIT:
         kernel.hardirq_context -= 1
     elif op == k.K_NMI_ENTER:
-        kernel.entry_stack.append(1 if kernel.hardirqs_enabled else 0)  # S8-76: LD is saved ...
-        kernel.in_nmi += 1
-        lockdep.hardirqs_off(kernel, hw_if, step, rip)
-        kernel.hardirqs_traced_on = False
+        _nmi_enter(kernel, hw_if, step, rip)
     elif op == k.K_NMI_EXIT:
-        saved = kernel.entry_stack.pop() if kernel.entry_stack else 0
-        if saved:  # ... and restored from what was saved, not from regs.IF
-            kernel.hardirqs_traced_on = True
-            lockdep.hardirqs_on(kernel, hw_if, step, rip)
-        kernel.in_nmi -= 1
+        _nmi_exit(kernel, hw_if, step, rip)
     elif op == k.K_EXC_NMI_BEGIN:
-        if kernel.nmi_state != NMI_NOT_RUNNING:
+        if kernel.nmi_state != NMI_NOT_RUNNING:  # S8-78: an inner IRET unmasked NMIs; leave it to the outer handler
             kernel.nmi_state = NMI_LATCHED
             cpu.regs.rip = arg
         else:
             kernel.nmi_state = NMI_EXECUTING
     elif op == k.K_EXC_NMI_END:
-        kernel.nmi_state -= 1
+        kernel.nmi_state -= 1  # S8-78: from LATCHED to EXECUTING, which is one more run
         if kernel.nmi_state != NMI_NOT_RUNNING:
             kernel.nmi_reruns += 1
             cpu.regs.rip = arg
@@ -78,14 +71,39 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
         raise AssertionError(f"operation {op} is no kernel call")
 
 
+def _nmi_enter(kernel: Kernel, hw_if: bool, step: int, rip: int) -> None:
+    """irqentry_nmi_enter() (S8-76): LD is kept, whatever it is; RCU watches from here."""
+    kept = KEPT_LOCKDEP if kernel.hardirqs_enabled else 0
+    kernel.entry_stack.append(kept | (KEPT_RCU if kernel.rcu_watching else 0))
+    kernel.in_nmi += 1
+    lockdep.hardirqs_off(kernel, hw_if, step, rip)
+    kernel.hardirq_context += 1
+    kernel.rcu_watching = True
+    kernel.hardirqs_traced_on = False
+
+
+def _nmi_exit(kernel: Kernel, hw_if: bool, step: int, rip: int) -> None:
+    """irqentry_nmi_exit() (S8-76): the reverse; LD comes from what was kept, not from regs.IF."""
+    if not kernel.entry_stack:
+        return
+    kept = kernel.entry_stack.pop()
+    if kept & KEPT_LOCKDEP:
+        kernel.hardirqs_traced_on = True
+    kernel.rcu_watching = bool(kept & KEPT_RCU)
+    kernel.hardirq_context -= 1
+    if kept & KEPT_LOCKDEP:
+        lockdep.hardirqs_on(kernel, hw_if, step, rip)
+    kernel.in_nmi -= 1
+
+
 def fixup_exception(kernel: Kernel, cpu: Cpu) -> None:
     """The exception table (S7-08): resume after the instruction while rebooting, else BUG.
 
-    The kernel does not survive any other exception on this path (S8-72).
+    The kernel does not survive any other exception on this path (S8-72); a double fault never looks at the table.
     """
-    frame = cpu.host_world.frames[-1]
-    if kernel.rebooting and cpu.host_world.code.fixup[frame.rip]:
-        frame.rip += 1  # S7-10, S7-11: the instruction is skipped
+    frames = cpu.host_world.frames
+    if frames and kernel.rebooting and frames[-1].vector != VECTOR_DF and cpu.host_world.code.fixup[frames[-1].rip]:
+        frames[-1].rip += 1  # S7-10, S7-11: the instruction is skipped
         return
     cpu.stop = HOST_BUG
 

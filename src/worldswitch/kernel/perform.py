@@ -8,7 +8,13 @@ from worldswitch.kernel.state import CONTEXT_GUEST, CONTEXT_KERNEL, WARN_NOINSTR
 
 
 def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
-    """Execute the kernel call ``op`` at RIP and advance RIP."""
+    """Execute the kernel call ``op`` at RIP and advance RIP.
+
+    In a guest it is a plain instruction: a guest's kernel keeps books of its own.
+    """
+    if cpu.guest:
+        cpu.regs.rip += 1
+        return
     hw_if = bool(cpu.regs.rflags & RFLAGS_IF)
     step, rip = cpu.step, cpu.regs.rip
     if op in k.ORDERED:
@@ -22,10 +28,10 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
         kernel.instrumentation -= 1
     elif op == k.K_TRACE_ON_PREPARE:
         instrumentable(kernel, cpu, rip, "trace_hardirqs_on_prepare")
-        kernel.hardirqs_traced_on = True
+        kernel.hardirqs_traced_on = True  # S8-53: the tracepoint state only
     elif op == k.K_TRACE_OFF_FINISH:
         instrumentable(kernel, cpu, rip, "trace_hardirqs_off_finish")
-        kernel.hardirqs_traced_on = False
+        kernel.hardirqs_traced_on = False  # S8-53
     elif op == k.K_LOCKDEP_ON_PREPARE:
         instrumentable(kernel, cpu, rip, "lockdep_hardirqs_on_prepare")
         lockdep.hardirqs_on_prepare(kernel, hw_if, step, rip)
@@ -44,14 +50,15 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
     elif op == k.K_TRACE_OFF:
         trace_hardirqs_off(kernel, cpu, rip)
     elif op == k.K_READ_IRQ_FLAG:
-        kernel.irq_was_on = hw_if
+        kernel.irq_was_on[len(cpu.host_world.frames)] = hw_if
     elif op == k.K_TRACE_OFF_IF_WAS_ON:
-        if kernel.irq_was_on:
+        if kernel.irq_was_on.get(len(cpu.host_world.frames), False):
             trace_hardirqs_off(kernel, cpu, rip)
     elif op == k.K_LOCK_ACQUIRE or op == k.K_LOCK_RELEASE:
         instrumentable(kernel, cpu, rip, "lock")
         lockdep.check_flags(kernel, hw_if, step, rip)
-        kernel.chain_key += 1 if op == k.K_LOCK_ACQUIRE else -1
+        if not kernel.in_nmi:  # lockdep tracks no locks there (S8-60)
+            kernel.chain_key += 1 if op == k.K_LOCK_ACQUIRE else -1
     elif op == k.K_TRACEABLE:
         instrumentable(kernel, cpu, rip, "traceable")
         lockdep.check_flags(kernel, hw_if, step, rip)  # whatever it calls may take a lock
@@ -60,7 +67,7 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
 
 
 def instrumentable(kernel: Kernel, cpu: Cpu, rip: int, callee: str) -> None:
-    """A call to text outside .noinstr: objtool allows it only between instrumentation_begin/end (S8-44, S8-03)."""
+    """A call to text outside .noinstr: only between instrumentation_begin/end (S8-41, S8-44, S8-03)."""
     if not cpu.host_world.code.noinstr[rip] or kernel.instrumentation:
         return
     cause = "call-to-" + callee.replace("_", "-")

@@ -14,6 +14,9 @@ NMI_NOT_RUNNING: Final = 0
 NMI_EXECUTING: Final = 1
 NMI_LATCHED: Final = 2
 
+KEPT_LOCKDEP: Final = 1
+KEPT_RCU: Final = 2
+
 INITIAL_CHAIN_KEY: Final = -1
 
 
@@ -34,9 +37,9 @@ class Kernel:
     """Per-CPU state of lockdep, tracing, context tracking and the NMI code."""
 
     __slots__ = (
-        "call_log", "chain_key", "context", "context_tracking", "debug_locks", "entry_stack", "hardirq_context", "hardirqs_enabled",
-        "hardirqs_traced_on", "in_nmi", "instrumentation", "irq_was_on", "nmi_reruns", "nmi_state", "present",
-        "rcu_watching", "rebooting", "recorded_chain_key", "redundant", "warnings",
+        "call_log", "chain_key", "context", "context_tracking", "debug_locks", "entry_stack", "hardirq_context",
+        "hardirqs_enabled", "hardirqs_traced_on", "in_nmi", "instrumentation", "irq_was_on", "nmi_reruns", "nmi_state",
+        "present", "rcu_watching", "rebooting", "recorded_chain_key", "redundant", "warnings",
     )  # fmt: skip
 
     def __init__(self, present: bool) -> None:
@@ -55,8 +58,9 @@ class Kernel:
         self.in_nmi: int = 0
         self.nmi_state: int = NMI_NOT_RUNNING  # S8-78
         self.nmi_reruns: int = 0
-        self.irq_was_on: bool = False  # what local_irq_disable() read (S8-52)
+        # What local_irq_disable() read (S8-52): its own local variable, so one for each depth of handlers.
+        self.irq_was_on: dict[int, bool] = {}
         self.redundant: int = 0  # lockdep's count of redundant state changes
-        self.entry_stack: list[int] = []  # what entry code keeps for its exit
+        self.entry_stack: list[int] = []  # what irqentry_nmi_enter() keeps for its exit: KEPT_* bits (S8-76)
         self.warnings: list[Warning] = []
         self.call_log: list[tuple[int, int]] = []  # (step, operation) of the calls whose order matters (S8-42)

@@ -1,4 +1,11 @@
-"""All oracles on one run, and the findings its path documents set apart."""
+"""All oracles on one run; what is documented is set apart from what is news.
+
+A finding is documented, with the reason,
+
+- by a ``[[known]]`` entry of the path's file (``paths.model.Known``); or
+- where it objects to the path's own doing, by a scenario that does not keep to what the path's file presupposes
+  (``scope.outside``).
+"""
 
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -16,6 +23,7 @@ from worldswitch.oracles import (
     shadow_bleed,
 )
 from worldswitch.oracles.finding import Finding
+from worldswitch.oracles.scope import outside
 
 ORACLES: Final[tuple[ModuleType, ...]] = (
     shadow_bleed, lockdep_if, lockdep_order, noinstr, nmi_exposure, irq_exposure, lost_event, end_state,
@@ -29,15 +37,18 @@ class Verdict:
     """What the oracles say of one run."""
 
     findings: list[Finding] = field(default_factory=list)
-    documented: list[tuple[Finding, str]] = field(default_factory=list)  # with the reason the path's file gives
+    documented: list[tuple[Finding, str]] = field(default_factory=list)  # with the reason
     not_applicable: dict[str, str] = field(default_factory=dict)  # oracle to reason
 
 
 def judge(run: Run) -> Verdict:
-    """Every oracle's word on ``run``; one finding a signature."""
+    """Every oracle's word on ``run``; one finding a signature, the first."""
+    if run.plan.scenario.nested is not None:
+        from worldswitch.nested.oracles.judge import judge_nested
+
+        return judge_nested(run)
     verdict = Verdict()
-    known = run.plan.path.known if run.plan.path else ()
-    signatures = set()
+    signatures: set[str] = set()
     for oracle in ORACLES:
         reason = oracle.applies(run)
         if reason:
@@ -47,9 +58,17 @@ def judge(run: Run) -> Verdict:
             if finding.signature in signatures:
                 continue
             signatures.add(finding.signature)
-            entry = next((k for k in known if k.covers(finding.signature, run.kernel.rebooting)), None)
-            if entry:
-                verdict.documented.append((finding, entry.about))
+            why = documented(run, finding)
+            if why:
+                verdict.documented.append((finding, why))
             else:
                 verdict.findings.append(finding)
     return verdict
+
+
+def documented(run: Run, finding: Finding) -> str:
+    """Why a finding is no news; empty where it is."""
+    for known in run.plan.path.known if run.plan.path else ():
+        if known.covers(finding.signature, run.kernel.rebooting):
+            return f"{known.about} ({known.rule})" if known.rule else known.about
+    return outside(run) if finding.of_path else ""

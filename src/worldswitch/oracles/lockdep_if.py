@@ -1,22 +1,27 @@
 """``lockdep-if-mismatch``: lockdep's view and RFLAGS.IF disagree where somebody could notice (I-10, S8-60 to S8-67).
 
-Two kinds of evidence: a WARN of lockdep itself, and a boundary where the two disagree although the code there may take a
-lock, be traced, or be interrupted. Disagreement inside noinstr code that does none of this is how the world switch works
-(S8-04, S8-67), and no finding.
+Two kinds of evidence: a WARN of lockdep itself, and a boundary of the path where the two disagree although
+
+- IF=1 while lockdep is off (``irqs-on-with-lockdep-off``): never right, since lockdep is told before STI and after CLI;
+- the code there may take a lock or be traced (``disagree-in-traceable-code``).
+
+IF=0 while lockdep is on, in noinstr code that does none of this, is how the world switch works (S8-04, S8-67). After a
+WARN lockdep stops following (S8-64): what it believes then proves nothing, and the WARN alone is reported.
 """
 
 from typing import Final
 
-from worldswitch.core.bits import RFLAGS_IF
-from worldswitch.core.record import KIND_INTR, WORLD_HOST
 from worldswitch.kernel.calls import K_LOCK_ACQUIRE, K_LOCK_RELEASE, K_TRACEABLE
-from worldswitch.kernel.state import WARN_LOCKDEP
+from worldswitch.kernel.state import WARN_LOCKDEP, Warning
 from worldswitch.machine.machine import SEEN_GIF, SEEN_IF, SEEN_LOCKDEP, SEEN_SHADOW, SEEN_SHIFT
 from worldswitch.machine.run import Run
-from worldswitch.oracles.finding import Finding, boundary_segment, segment_of
+from worldswitch.oracles.finding import HANDLER, Finding, boundary_segment, segment_of, state_of, steps_at
 
 NAME: Final = "lockdep-if-mismatch"
 SENSITIVE_OPS: Final = frozenset({K_TRACEABLE, K_LOCK_ACQUIRE, K_LOCK_RELEASE})
+
+IRQS_ON: Final = "irqs-on-with-lockdep-off"
+TRACEABLE: Final = "disagree-in-traceable-code"
 
 
 def applies(run: Run) -> str:
@@ -25,30 +30,41 @@ def applies(run: Run) -> str:
 
 
 def judge(run: Run) -> list[Finding]:
-    """Lockdep's warnings, and disagreement at sensitive boundaries."""
-    findings = [
-        Finding(NAME, w.cause, segment_of(run, w.rip), f"lockdep WARN: {w.cause}", (w.step,), (w.rule, "I-10"), "L0")
-        for w in run.kernel.warnings
-        if w.kind == WARN_LOCKDEP
-    ]
-    found: set[tuple[str, str]] = set()
-    for seen in sorted(run.seen):
+    """Lockdep's warning, or disagreement where it matters."""
+    warnings = [w for w in run.kernel.warnings if w.kind == WARN_LOCKDEP]
+    if warnings:
+        return [_warned(run, warning) for warning in warnings]
+    found: dict[tuple[str, str], set[int]] = {}
+    ops = run.plan.host.code.ops
+    for seen in run.seen:
         if bool(seen & SEEN_IF) == bool(seen & SEEN_LOCKDEP):
             continue
         rip = seen >> SEEN_SHIFT
         segment = boundary_segment(run, rip)
-        if segment == "handler":
-            continue
-        if run.plan.host.code.ops[rip] in SENSITIVE_OPS:
-            found.add(("disagree-in-traceable-code", segment))
-        elif seen & SEEN_IF and seen & SEEN_GIF and not seen & SEEN_SHADOW:
-            found.add(("interruptible-with-lockdep-off", segment))
-    for handler in run.recorder.handlers:
-        interrupted = handler.kind == KIND_INTR and handler.world == WORLD_HOST
-        if interrupted and bool(handler.rflags & RFLAGS_IF) != bool(handler.lockdep):
-            found.add(("interrupted-with-lockdep-off", boundary_segment(run, handler.rip)))
-    findings += [
-        Finding(NAME, cause, segment, f"RFLAGS.IF and lockdep disagree ({cause}) after {segment}", (), ("I-10",), "L0")
-        for cause, segment in sorted(found)
-    ]
+        if segment == HANDLER:
+            continue  # entry code makes the two agree step by step (S8-74, S8-76)
+        if seen & SEEN_IF:
+            found.setdefault((IRQS_ON, segment), set()).add(seen)
+        elif ops[rip] in SENSITIVE_OPS:
+            found.setdefault((TRACEABLE, segment), set()).add(seen)
+    findings = []
+    for (cause, segment), states in sorted(found.items()):
+        message = _message(cause, segment, states)
+        findings.append(Finding(NAME, cause, segment, message, steps_at(run, states), ("I-10", "S8-65"), of_path=True))
     return findings
+
+
+def _warned(run: Run, warning: Warning) -> Finding:
+    place = segment_of(run, warning.rip)
+    message = f"lockdep WARN: {warning.cause}"
+    return Finding(NAME, warning.cause, place, message, (warning.step,), (warning.rule, "I-10"), of_path=True)
+
+
+def _message(cause: str, segment: str, states: set[int]) -> str:
+    where = f"after {segment}: {', '.join(sorted({str(state_of(seen)) for seen in states}))}"
+    if cause == TRACEABLE:
+        return f"code that may take a lock or be traced runs where RFLAGS.IF and lockdep disagree, {where}"
+    taken = any(seen & SEEN_GIF and not seen & SEEN_SHADOW for seen in states)
+    return f"interrupts are on and lockdep says they are off, {where}" + (
+        ", and they can be taken there" if taken else ""
+    )

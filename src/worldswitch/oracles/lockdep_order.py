@@ -1,10 +1,12 @@
-"""``lockdep-order``: the calls around the world switch, one missing or out of order (S8-42, S8-65).
+"""``lockdep-order``: the calls around the world switch, one missing, misplaced or out of order (S8-42, S8-65).
 
 Lockdep alone misses some omissions: with no lock taken in between, a stale chain key hides a missing
-lockdep_hardirqs_on_prepare() (S8-61). The order on entry is tracing, lockdep-prepare, context, lockdep-on; on exit
-lockdep-off, context, tracing: lockdep changes while RCU is off, tracing only while it watches.
+lockdep_hardirqs_on_prepare() (S8-61), and nobody at all warns of a missing context switch or tracepoint. The order on
+entry is tracing, lockdep-prepare, context, lockdep-on; on exit lockdep-off, context, tracing: lockdep changes while RCU
+is off, tracing only while it watches. The first four belong before VMRUN, the other three after it, each once a round.
 """
 
+from itertools import pairwise
 from typing import Final
 
 from worldswitch.core.state import END
@@ -27,30 +29,52 @@ def applies(run: Run) -> str:
 
 
 def judge(run: Run) -> list[Finding]:
-    """Per round: each call once, in order; what is missing is only said of a run that came to its end."""
+    """Each call as often as the run got to its place, in order."""
+    made: dict[int, list[int]] = {op: [] for op in k.ORDERED}  # the steps at which each was made
+    for step, op in run.kernel.call_log:
+        made[op].append(step)
     findings: dict[str, Finding] = {}
-    log = run.kernel.call_log
-    rounds = run.plan.scenario.rounds if run.cpu.stop == END else 1
-    for ops, place in ((ENTER, "enter"), (EXIT, "exit")):
-        made = [(step, op) for step, op in log if op in ops]
-        for (step, first), (_, second) in zip(made, made[1:], strict=False):
-            if ops.index(second) == (ops.index(first) + 1) % len(ops):
-                continue
-            if second in [op for _, op in made] and ops.index(second) <= ops.index(first) and second != ops[0]:
-                cause = f"{_slug(first)}-before-{_slug(second)}"
-                _add(findings, cause, place, f"{k.ORDERED[first]}() is called before {k.ORDERED[second]}()", step)
-        if run.cpu.stop != END:
-            continue
-        for op in ops:
-            if sum(1 for _, other in made if other == op) < rounds:
-                _add(findings, f"no-{_slug(op)}", place, f"{k.ORDERED[op]}() is not called", 0)
+    for number, entry in enumerate(run.recorder.entries, 1):
+        _count(findings, made, ENTER, entry.step, number, "too-often")
+        _count(findings, made, EXIT, entry.step, number - 1, "before-vmrun")
+    if run.cpu.stop == END:
+        _count(findings, made, (*ENTER, *EXIT), run.cpu.step, run.plan.scenario.rounds, "too-often")
+    for ops in (ENTER, EXIT):
+        for first, second in pairwise(ops):
+            wrong = next((b for a, b in zip(made[first], made[second], strict=False) if b < a), 0)
+            if wrong and len(made[first]) == len(made[second]):  # else one is missing, which is said already
+                cause = f"{_slug(second)}-before-{_slug(first)}"
+                _add(findings, cause, second, f"{_name(second)} is called before {_name(first)}", wrong)
     return list(findings.values())
+
+
+def _count(
+    findings: dict[str, Finding],
+    made: dict[int, list[int]],
+    ops: tuple[int, ...],
+    until: int,
+    wanted: int,
+    surplus: str,
+) -> None:
+    """Each of ``ops`` must have been made ``wanted`` times by the step ``until``; ``surplus`` is what too many are."""
+    for op in ops:
+        steps = [step for step in made[op] if step <= until]
+        if len(steps) < wanted:
+            _add(findings, f"no-{_slug(op)}", op, f"{_name(op)} is missing", until)
+        elif len(steps) > wanted:
+            message = f"{_name(op)} is called {surplus.replace('-', ' ')}"
+            _add(findings, f"{_slug(op)}-{surplus}", op, message, steps[wanted])
+
+
+def _name(op: int) -> str:
+    return f"{k.ORDERED[op]}()"
 
 
 def _slug(op: int) -> str:
     return k.ORDERED[op].replace("_", "-")
 
 
-def _add(findings: dict[str, Finding], cause: str, place: str, message: str, step: int) -> None:
-    finding = Finding(NAME, cause, place, message, (step,) if step else (), ("S8-42", "S8-61"), "L0")
+def _add(findings: dict[str, Finding], cause: str, op: int, message: str, step: int) -> None:
+    place = "enter" if op in ENTER else "exit"
+    finding = Finding(NAME, cause, place, message, (step,), ("S8-42", "S8-61"), of_path=True)
     findings.setdefault(finding.signature, finding)

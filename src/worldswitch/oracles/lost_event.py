@@ -1,10 +1,17 @@
 """``lost-event``: every event has one fate (I-02, I-03, I-06, I-09).
 
-An asynchronous event that arrived is still latched; or was discarded as the architecture says; or left its latch, and
-then a handler ran, an exit reports it in EXITINTINFO, a fault of its own delivery superseded it, or the processor shut
-down. An injected event is delivered once, or reported in EXITINTINFO, or superseded, or rejected, never two of these.
+An asynchronous event that arrived sets its latch; one that was set already takes it in (S1-11). The event then is
+still latched at the end; or was discarded as the architecture says (S3-13); or left its latch, and a handler ran, an
+exit reports it, a fault of its own delivery superseded it (S6-101), or the processor shut down or was reset. What
+leaves a latch that is not set was taken twice.
+
+An injected event is delivered once, or reported in EXITINTINFO, or superseded, or rejected (VMEXIT_INVALID), or ends in
+shutdown, and never two of these. EXITINTINFO is valid only for an event that was under delivery (S6-70).
+
+Virtual interrupts and virtual NMIs are not followed: their latches are fields of the VMCB, which software may write.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from worldswitch.core.bits import (
@@ -16,17 +23,25 @@ from worldswitch.core.bits import (
     EXIT_SHUTDOWN,
     EXIT_TASK_SWITCH,
     EXIT_VINTR,
+    TYPE_INTR,
+    TYPE_NMI,
+    event_type,
 )
-from worldswitch.core.record import KIND_INIT, KIND_INTR, KIND_MCE, KIND_NMI, KIND_SMI, Exit
-from worldswitch.core.state import INIT_RESET, RUNNING, SHUTDOWN
+from worldswitch.core.isa import OP_OUT_SMI
+from worldswitch.core.record import KIND_INIT, KIND_INTR, KIND_MCE, KIND_NMI, KIND_SMI, Entry, Exit
+from worldswitch.core.state import INIT_RESET, SHUTDOWN
 from worldswitch.machine.run import Run
 from worldswitch.oracles.finding import Finding
 
 NAME: Final = "lost-event"
 KINDS: Final = {"intr": KIND_INTR, "nmi": KIND_NMI, "smi": KIND_SMI, "init": KIND_INIT, "mce": KIND_MCE}
+KIND_NAMES: Final = {number: name for name, number in KINDS.items()}
 DELIVERY_EXITS: Final = frozenset(
     {*range(EXIT_EXCEPTION, EXIT_EXCEPTION + 32), EXIT_NPF, EXIT_TASK_SWITCH, EXIT_SHUTDOWN}
 )
+
+Latch = tuple[int, int]
+"""KIND_*, and the vector of an INTR; 0 for the other kinds."""
 
 
 def applies(run: Run) -> str:
@@ -36,81 +51,141 @@ def applies(run: Run) -> str:
 
 def judge(run: Run) -> list[Finding]:
     """Arrivals, acknowledged events, injected events, and what EXITINTINFO may say."""
-    findings: dict[str, Finding] = {}
+    exits = {record.entry.number: record for record in run.recorder.exits}
+    return [
+        *_latches(run),
+        *_acknowledged(run),
+        *(finding for entry in run.recorder.entries for finding in _injected(run, entry, exits.get(entry.number))),
+        *(finding for record in run.recorder.exits for finding in _reported(run, record)),
+    ]
 
-    def add(cause: str, place: str, message: str, steps: tuple[int, ...], *rules: str) -> None:
-        finding = Finding(NAME, cause, place, message, steps, rules, "L0")
-        findings.setdefault(finding.signature, finding)
 
+def _latches(run: Run) -> Iterator[Finding]:
+    """Replay every latch: what set it and what emptied it (I-06)."""
+    log: list[
+        tuple[int, bool, Latch]
+    ] = []  # (step, whether it left the latch, latch); a step first latches, then takes
+    for name in run.plan.scenario.settings.get("cpu.pending", ()):
+        kind, _, vector = name.partition(":")
+        log.append((0, False, (KINDS[kind], int(vector, 0) if vector else 0)))
     for number, step in run.arrived.items():
         event = run.plan.scenario.events[number]
-        if not _accounted(run, event.kind, event.vector, step):
-            add("vanished", event.kind, f"an {event.kind} arrived and left no trace", (step,), "I-06")
+        if event.origin == "internal" and (step, KIND_SMI) in run.recorder.discarded:
+            continue  # S3-13
+        log.append((step, False, (KINDS[event.kind], event.vector if event.kind == "intr" else 0)))
+    for step, number, vector in run.recorder.acknowledged:
+        log.append((step, True, (number, vector if number == KIND_INTR else 0)))
+    if not log:
+        return
+    waiting: dict[Latch, int] = {}  # latches that are set, and since when
+    for step, left, latch in sorted(log):
+        if not left:
+            waiting.setdefault(latch, step)
+        elif waiting.pop(latch, None) is None and not _set_by_software(run, latch):
+            yield _finding(latch, "taken-twice", "left a latch that was not set", step)
+    latched = _latched(run)
+    for latch, step in waiting.items():
+        if latch not in latched and not _ended(run, latch, step):
+            yield _finding(latch, "vanished", "arrived and left no trace", step)
+    for latch in latched:
+        if latch not in waiting and not _set_by_software(run, latch):
+            yield _finding(latch, "taken-and-kept", "was taken and is still latched", run.cpu.step)
+
+
+def _latched(run: Run) -> list[Latch]:
+    """The latches that are set at the end."""
+    cpu = run.cpu
+    others = ((KIND_NMI, cpu.pend_nmi), (KIND_SMI, cpu.pend_smi), (KIND_INIT, cpu.pend_init), (KIND_MCE, cpu.pend_mce))
+    return [*((KIND_INTR, vector) for vector in cpu.irr), *((kind, 0) for kind, pending in others if pending)]
+
+
+def _set_by_software(run: Run, latch: Latch) -> bool:
+    """Whether code of the scenario may have set the latch: then nobody can count what left it."""
+    host, guest = run.plan.host, run.plan.guest
+    if latch[0] == KIND_SMI and (OP_OUT_SMI in host.code.ops or OP_OUT_SMI in guest.code.ops):
+        return True
+    return any(field == "cpu.pending" for field, _ in host.assignments)
+
+
+def _ended(run: Run, latch: Latch, step: int) -> bool:
+    """Whether shutdown or a reset swallowed the event; a #MC with GIF=0 may be a shutdown itself (S3-15)."""
+    if run.cpu.stop in (SHUTDOWN, INIT_RESET):
+        return True
+    return latch[0] == KIND_MCE and any(r.code == EXIT_SHUTDOWN and r.step >= step for r in run.recorder.exits)
+
+
+def _acknowledged(run: Run) -> Iterator[Finding]:
+    """What became of each event in the step in which it left its latch."""
     for step, kind, vector in run.recorder.acknowledged:
-        if kind in (KIND_INTR, KIND_NMI, KIND_MCE) and not _fate(run, step):
-            name = next(name for name, number in KINDS.items() if number == kind)
-            add(
-                "acknowledged-in-vain",
-                name,
-                f"{name} vector {vector:#x} left its latch and no handler ran",
-                (step,),
-                "I-06",
-            )
-    for record in run.recorder.exits:
-        valid = bool(record.exitintinfo & EVENT_V)
-        if valid and EXIT_INTR <= record.code <= EXIT_VINTR:
-            add(
-                "exitintinfo-on-interrupt-exit",
-                "vmexit",
-                "exits 60h to 64h happen between instructions",
-                (record.step,),
-                "I-03",
-            )
-        elif valid and record.code not in DELIVERY_EXITS:
-            add("exitintinfo-on-other-exit", "vmexit", "no delivery can end in this exit", (record.step,), "I-02")
-        if record.entry.eventinj & EVENT_V:
-            fates = _injection_fates(run, record)
-            if fates == 0:
-                add("injection-lost", "vmrun", "EVENTINJ was neither delivered nor reported", (record.step,), "I-09")
-            elif fates > 1:
-                add("injection-doubled", "vmrun", "EVENTINJ was both delivered and reported", (record.step,), "I-09")
-    return list(findings.values())
+        delivered = sum(1 for handler in run.recorder.handlers if handler.step == step)
+        reported = sum(1 for record in run.recorder.exits if record.step == step)
+        superseded = any(s == step for s, _ in run.recorder.superseded)
+        ended = run.cpu.step == step and run.cpu.stop in (SHUTDOWN, INIT_RESET)
+        latch = (kind, vector)
+        if not (delivered or reported or superseded or ended):
+            yield _finding(latch, "acknowledged-in-vain", "left its latch, and no handler ran", step)
+        elif delivered + reported > 1:
+            yield _finding(latch, "delivered-and-reported", "was delivered and an exit reports it too", step)
 
 
-def _accounted(run: Run, kind: str, vector: int, step: int) -> bool:
-    cpu, recorder = run.cpu, run.recorder
-    latched = {
-        "intr": vector in cpu.irr,
-        "nmi": cpu.pend_nmi,
-        "smi": bool(cpu.pend_smi),
-        "init": cpu.pend_init,
-        "mce": cpu.pend_mce,
-    }[kind]
-    if latched or (cpu.stop in (SHUTDOWN, INIT_RESET) and cpu.stop != RUNNING):
-        return True
-    number = KINDS[kind]
-    if any(s >= step and k == number and (kind != "intr" or v == vector) for s, k, v in recorder.acknowledged):
-        return True
-    return any(s >= step and k == number for s, k in recorder.discarded)
-
-
-def _fate(run: Run, step: int) -> bool:
-    """Whether the event taken at ``step`` reached a handler, an exit, a superseding fault or shutdown in that step."""
-    recorder = run.recorder
-    return (
-        any(handler.step == step for handler in recorder.handlers)
-        or any(record.step == step for record in recorder.exits)
-        or any(s == step for s, _ in recorder.superseded)
-        or run.cpu.stop == SHUTDOWN
-    )
-
-
-def _injection_fates(run: Run, record: Exit) -> int:
-    """How many of its legal fates an injected event met."""
-    entry = record.entry
-    if record.code == EXIT_INVALID:
-        return 1 if not entry.injected_deliveries else 2
+def _injected(run: Run, entry: Entry, record: Exit | None) -> Iterator[Finding]:
+    """How many of its legal fates an injected event met (I-09)."""
+    if not entry.eventinj & EVENT_V:
+        return
+    if record is not None and record.code == EXIT_INVALID:
+        if entry.injected_deliveries:
+            yield _injection("injection-doubled", "EVENTINJ was rejected, and delivered all the same", record.step)
+        return
     superseded = any(step == entry.step for step, _ in run.recorder.superseded)
-    reported = record.step == entry.step and bool(record.exitintinfo & EVENT_V) and not superseded
-    shutdown = record.code == EXIT_SHUTDOWN and record.step == entry.step and not superseded
-    return entry.injected_deliveries + superseded + reported + shutdown
+    here = record is not None and record.step == entry.step
+    reported = here and record is not None and bool(record.exitintinfo & EVENT_V) and not superseded
+    shutdown = not superseded and (
+        (here and record is not None and record.code == EXIT_SHUTDOWN and not reported)
+        or (run.cpu.stop == SHUTDOWN and run.cpu.step == entry.step)
+    )
+    fates = entry.injected_deliveries + superseded + reported + shutdown
+    if fates == 0:
+        yield _injection("injection-lost", "EVENTINJ was neither delivered nor reported", entry.step)
+    elif fates > 1:
+        yield _injection("injection-doubled", "EVENTINJ met two of its fates", entry.step)
+
+
+def _reported(run: Run, record: Exit) -> Iterator[Finding]:
+    """What EXITINTINFO of an exit may say (I-02, I-03, S6-70)."""
+    if not record.exitintinfo & EVENT_V:
+        return
+    if EXIT_INTR <= record.code <= EXIT_VINTR:
+        message = "EXITINTINFO.V=1 on an exit of 60h to 64h, which happen between instructions"
+        yield Finding(NAME, "exitintinfo-on-interrupt-exit", "vmexit", message, (record.step,), ("I-03",))
+    elif record.code not in DELIVERY_EXITS:
+        message = "EXITINTINFO.V=1 on an exit in which no delivery can end"
+        yield Finding(NAME, "exitintinfo-on-other-exit", "vmexit", message, (record.step,), ("I-02",))
+    elif not _was_under_delivery(run, record):
+        message = "EXITINTINFO reports an event that was not under delivery"
+        steps = (record.entry.step, record.step)
+        yield Finding(NAME, "exitintinfo-of-nothing", "vmexit", message, steps, ("S6-70", "I-09"))
+
+
+def _was_under_delivery(run: Run, record: Exit) -> bool:
+    """Whether the event in EXITINTINFO can have been under delivery; only known to be false of INTR and NMI."""
+    entry, word = record.entry, record.exitintinfo
+    if record.step == entry.step:
+        return bool(entry.eventinj & EVENT_V)
+    kind, vector = event_type(word), word & 0xFF
+    vmcb = run.cpu.vmcb
+    if kind == TYPE_INTR:
+        virtual = vector == vmcb.v_intr_vector
+        return virtual or (record.step, KIND_INTR, vector) in run.recorder.acknowledged
+    if kind == TYPE_NMI:
+        return vmcb.v_nmi_enable or any(s == record.step and k == KIND_NMI for s, k, _ in run.recorder.acknowledged)
+    return True
+
+
+def _finding(latch: Latch, cause: str, message: str, step: int) -> Finding:
+    name = KIND_NAMES.get(latch[0], "event")
+    vector = f" {latch[1]:#x}" if latch[0] == KIND_INTR else ""
+    return Finding(NAME, cause, name, f"{name}{vector} {message}", (step,), ("I-06",))
+
+
+def _injection(cause: str, message: str, step: int) -> Finding:
+    return Finding(NAME, cause, "vmrun", message, (step,), ("I-09",))

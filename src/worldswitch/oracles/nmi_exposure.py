@@ -1,50 +1,47 @@
 """``nmi-exposure``: where, and in what state, an NMI handler could run (S3-23, S8-70, S8-77).
 
-For one run: the segments in which an NMI could be taken, against those documented for the path, so that a removed CLGI
-shows. For two runs of one scenario: whether the two implementations expose NMI handlers to the same states, and what
-changes for exception handlers (S8-71, S8-73), which GIF does not block.
+An NMI could run a handler at every boundary of the path that was passed with GIF=1 and NMIs not masked; where one ran
+is among them. A shadow counts for nothing, as whether it holds an NMI depends on the implementation (S2-32).
+
+- :func:`judge`, of one run: the segments in which an NMI could come, against those documented for the path, so that a
+  removed CLGI shows (``undocumented``). Where CLGI faulted and was skipped, GIF stays 1 through no fault of the path
+  (``clgi-skipped``, S7-15).
+- :func:`compare`, of two runs of one scenario: whether the two implementations expose NMI handlers to the same states,
+  and what changes for exception handlers (S8-71, S8-73), which GIF does not block.
 """
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from worldswitch.core.bits import RFLAGS_IF
 from worldswitch.core.record import KIND_EXCEPTION, WORLD_HOST
-from worldswitch.machine.machine import (
-    SEEN_CONTEXT_GUEST,
-    SEEN_GIF,
-    SEEN_IF,
-    SEEN_LOCKDEP,
-    SEEN_NMI_MASKED,
-    SEEN_SHIFT,
-)
+from worldswitch.core.state import END
+from worldswitch.machine.machine import SEEN_GIF, SEEN_NMI_MASKED, SEEN_SHIFT
 from worldswitch.machine.run import Run
-from worldswitch.oracles.finding import Finding, boundary_segment
+from worldswitch.oracles.finding import HANDLER, Finding, State, boundary_segment, clgi_skipped, state_of, steps_at
 from worldswitch.program.layout import LANDMARKS
 
 NAME: Final = "nmi-exposure"
 
-
-class Exposure(NamedTuple):
-    """A state in which an outside handler could run."""
-
-    interrupts: bool  # RFLAGS.IF
-    lockdep: bool
-    context_guest: bool
-
-    def __str__(self) -> str:
-        lockdep = "on" if self.lockdep else "off"
-        return f"IF={int(self.interrupts)} lockdep={lockdep} context={'guest' if self.context_guest else 'kernel'}"
+CLGI_SKIPPED: Final = "CLGI faulted and was skipped on both, so that GIF stays 1 and IF decides (kvm_rebooting)"
+EXCEPTIONS: Final = "GIF does not block exceptions: a handler sees IF=1 wherever the path has set it"
 
 
 class Difference(NamedTuple):
     """What one implementation exposes and the other does not."""
 
     handler: str  # "nmi" or "exception"
-    place: str  # a segment, or the instruction that faulted
-    first: tuple[Exposure, ...]
-    second: tuple[Exposure, ...]
+    place: str  # a segment, or the text of the instruction that the exception interrupted
+    first: tuple[State, ...]
+    second: tuple[State, ...]
     documented: str  # why this is known; "" where it is not
     rules: tuple[str, ...]
+
+    def __str__(self) -> str:
+        sides = " / ".join(", ".join(map(str, states)) or "none" for states in (self.first, self.second))
+        return f"{self.handler} handlers at {self.place}: {sides}" + (
+            f" ({self.documented})" if self.documented else ""
+        )
 
 
 def applies(run: Run) -> str:
@@ -57,63 +54,83 @@ def judge(run: Run) -> list[Finding]:
     path = run.plan.path
     if path is None:
         return []
-    return [
-        Finding(
-            NAME,
-            "undocumented",
-            segment,
-            f"an NMI handler can run after {segment} ({states[0]})",
-            (),
-            ("S8-70", "S3-23"),
-            "L0",
-        )
-        for segment, states in nmi_states(run).items()
-        if segment not in path.nmi_segments
-    ]
+    exposed = {segment: seen for segment, seen in _exposed(run).items() if segment not in path.nmi_segments}
+    if not exposed:
+        return []
+    skipped = clgi_skipped(run)
+    cause, rules = ("clgi-skipped", ("S7-15", "S8-80")) if skipped else ("undocumented", ("S8-70", "S3-23"))
+    findings = []
+    for segment, seen in exposed.items():
+        message = f"an NMI handler can run after {segment}: {_states(seen)}"
+        findings.append(Finding(NAME, cause, segment, message, steps_at(run, seen), rules, of_path=True))
+    return findings
 
 
-def nmi_states(run: Run) -> dict[str, list[Exposure]]:
-    """Per segment of the path, the states in which an NMI would be taken: GIF=1 and NMIs not masked."""
-    found: dict[str, set[Exposure]] = {}
-    for seen in run.seen:
-        if not seen & SEEN_GIF or seen & SEEN_NMI_MASKED:
-            continue
-        segment = boundary_segment(run, seen >> SEEN_SHIFT)
-        if segment != "handler":
-            state = Exposure(bool(seen & SEEN_IF), bool(seen & SEEN_LOCKDEP), bool(seen & SEEN_CONTEXT_GUEST))
-            found.setdefault(segment, set()).add(state)
-    return {segment: sorted(found[segment]) for segment in LANDMARKS if segment in found}
+def nmi_states(run: Run) -> dict[str, list[State]]:
+    """Per segment of the path, the states in which an NMI could be taken: GIF=1 and NMIs not masked."""
+    return {segment: _unique(seen) for segment, seen in _exposed(run).items()}
 
 
-def exception_states(run: Run) -> dict[str, list[Exposure]]:
-    """Per instruction of the host that faulted, the states its exception handler interrupted."""
-    found: dict[str, set[Exposure]] = {}
+def exception_states(run: Run) -> dict[str, list[State]]:
+    """Per instruction of the path at which an exception was taken, the states its handler interrupted."""
+    found: dict[str, set[State]] = {}
     for handler in run.recorder.handlers:
-        if handler.kind == KIND_EXCEPTION and handler.world == WORLD_HOST:
-            text = run.plan.host.code.texts[handler.rip]
-            state = Exposure(bool(handler.rflags & RFLAGS_IF), handler.lockdep == 1, handler.context == 1)
-            found.setdefault(text, set()).add(state)
+        if handler.kind != KIND_EXCEPTION or handler.world != WORLD_HOST:
+            continue
+        if boundary_segment(run, handler.rip) != HANDLER:
+            state = State(bool(handler.rflags & RFLAGS_IF), handler.lockdep == 1, handler.context == 1)
+            found.setdefault(run.plan.host.code.texts[handler.rip], set()).add(state)
     return {text: sorted(states) for text, states in sorted(found.items())}
 
 
 def compare(first: Run, second: Run) -> list[Difference]:
-    """What differs between two implementations of the same world switch.
+    """What differs between two implementations of the same world switch, in two runs of one scenario.
 
-    NMI exposure must be equal wherever CLGI takes effect. Where it does not (kvm_rebooting, S7-15), and for exceptions
-    always, a difference is documented.
+    NMI exposure must be equal wherever CLGI takes effect. Where it did not (S7-15), and for exceptions always, a
+    difference is documented. Of a run that did not come to its end, only what both passed is compared.
     """
     differences = []
-    rebooting = first.kernel.rebooting
+    reason = CLGI_SKIPPED if clgi_skipped(first) and clgi_skipped(second) else ""
     ours, theirs = nmi_states(first), nmi_states(second)
+    complete = first.cpu.stop == END and second.cpu.stop == END
+    both = set(LANDMARKS) if complete else _passed(first) & _passed(second)
     for segment in LANDMARKS:
         a, b = ours.get(segment, []), theirs.get(segment, [])
-        if a != b:
-            reason = "with kvm_rebooting CLGI faults and is skipped, so GIF stays 1" if rebooting else ""
+        if a != b and segment in both:
             differences.append(Difference("nmi", segment, tuple(a), tuple(b), reason, ("S8-70", "S7-15")))
     faults_a, faults_b = exception_states(first), exception_states(second)
     for text in sorted({*faults_a, *faults_b}):
         a, b = faults_a.get(text, []), faults_b.get(text, [])
         if a != b:
-            reason = "GIF does not block exceptions; the commit states that their handlers now see IF=1"
-            differences.append(Difference("exception", text, tuple(a), tuple(b), reason, ("S8-71", "S8-73")))
+            differences.append(Difference("exception", text, tuple(a), tuple(b), EXCEPTIONS, ("S8-71", "S8-73")))
     return differences
+
+
+def objections(differences: Iterable[Difference]) -> list[Finding]:
+    """The differences that are not documented, as findings."""
+    return [
+        Finding(NAME, "differs", d.place, f"the two implementations differ: {d}", (), d.rules, of_path=True)
+        for d in differences
+        if not d.documented
+    ]
+
+
+def _exposed(run: Run) -> dict[str, set[int]]:
+    """Per segment, in the order of a path, the elements of ``Run.seen`` at which an NMI could be taken."""
+    found: dict[str, set[int]] = {}
+    for seen in run.seen:
+        if seen & SEEN_GIF and not seen & SEEN_NMI_MASKED:
+            found.setdefault(boundary_segment(run, seen >> SEEN_SHIFT), set()).add(seen)
+    return {segment: found[segment] for segment in LANDMARKS if segment in found}
+
+
+def _passed(run: Run) -> set[str]:
+    return {boundary_segment(run, seen >> SEEN_SHIFT) for seen in run.seen}
+
+
+def _unique(seen: Iterable[int]) -> list[State]:
+    return sorted({state_of(element) for element in seen})
+
+
+def _states(seen: Iterable[int]) -> str:
+    return ", ".join(str(state) for state in _unique(seen))

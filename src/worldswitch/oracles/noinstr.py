@@ -1,7 +1,16 @@
-"""``noinstr``: an instrumentable call from .noinstr.text outside instrumentation_begin/end (S8-03, S8-41, S8-44)."""
+"""``noinstr``: what objtool would say of the path's text (S8-03, S8-41, S8-44).
+
+- ``call-to-NAME``: a call from .noinstr.text to an instrumentable function outside instrumentation_begin/end;
+- ``instrumentation-left-on``: a path that ends between the two;
+- ``instrumentation-end-unmatched``: an end without its begin.
+
+It speaks of the calls that the run executed, and once of each function called. Objtool itself sees all of the text,
+whatever is executed.
+"""
 
 from typing import Final
 
+from worldswitch.core.state import END
 from worldswitch.kernel.state import WARN_NOINSTR
 from worldswitch.machine.run import Run
 from worldswitch.oracles.finding import Finding, segment_of
@@ -15,17 +24,17 @@ def applies(run: Run) -> str:
 
 
 def judge(run: Run) -> list[Finding]:
-    """objtool's complaints, as far as the run executed the calls."""
-    return [
-        Finding(
-            NAME,
-            w.cause,
-            segment_of(run, w.rip),
-            f"objtool: {w.cause} leaves .noinstr.text",
-            (w.step,),
-            (w.rule, "S8-03"),
-            "L0",
-        )
-        for w in run.kernel.warnings
-        if w.kind == WARN_NOINSTR
-    ]
+    """The calls that leave .noinstr.text, and begin and end that do not match."""
+    findings = []
+    for warning in run.kernel.warnings:
+        if warning.kind == WARN_NOINSTR:
+            message = f"objtool: {warning.cause} leaves .noinstr.text"
+            place, rules = segment_of(run, warning.rip), (warning.rule, "S8-03")
+            findings.append(Finding(NAME, warning.cause, place, message, (warning.step,), rules, of_path=True))
+    depth = run.kernel.instrumentation
+    if run.cpu.stop == END and depth:
+        cause = "instrumentation-left-on" if depth > 0 else "instrumentation-end-unmatched"
+        call = "instrumentation_begin()" if depth > 0 else "instrumentation_end()"
+        message = f"{call} without its counterpart"
+        findings.append(Finding(NAME, cause, "end", message, (run.cpu.step,), ("S8-44",), of_path=True))
+    return findings

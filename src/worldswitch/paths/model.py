@@ -31,9 +31,9 @@ class Known(NamedTuple):
         return signature == self.signature
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EntryPath:
-    """An entry path as read from its file."""
+    """An entry path as read from its file. Compared by identity: layouts are cached by path."""
 
     name: str
     file: str

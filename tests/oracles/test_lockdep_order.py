@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+from tests.oracles.judging import INTERCEPTS, NEW, OLD, PLAIN, REBOOTING, TRACED, mutant, run, signatures, variant
+
+from worldswitch.kernel.calls import ORDERED
+from worldswitch.oracles import lockdep_order
+from worldswitch.paths.catalogue import find
+from worldswitch.paths.model import EntryPath
+
+NAME = lockdep_order.NAME
+SPINS = PLAIN.replace('program = ["vmmcall"]', 'program = ["spin"]')
+ENTER = [
+    "trace-hardirqs-on-prepare",
+    "lockdep-hardirqs-on-prepare",
+    "guest-context-enter-irqoff",
+    "lockdep-hardirqs-on",
+]
+EXIT = ["lockdep-hardirqs-off", "guest-context-exit-irqoff", "trace-hardirqs-off-finish"]
+CALLS = [
+    *((edit, call, "enter") for edit, call in zip(["enter+1", "enter+2", "enter+4", "enter+5"], ENTER, strict=True)),
+    *((edit, call, "exit") for edit, call in zip(["exit", "exit+1", "exit+3"], EXIT, strict=True)),
+]
+
+
+def order(text: str, path: str | EntryPath) -> list[str]:
+    return signatures(text, path, oracle=NAME)
+
+
+@pytest.mark.parametrize("path", [OLD, NEW, TRACED])
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_shipped_paths_keep_the_order(path: str, rounds: int) -> None:
+    """S8-42."""
+    text = PLAIN.replace("[vmcb]", f"rounds = {rounds}\n[vmcb]")
+    assert order(text, path) == []
+    assert order(REBOOTING + text, path) == []
+
+
+@pytest.mark.parametrize(("edit", "call", "place"), CALLS)
+@pytest.mark.parametrize("path", [OLD, NEW])
+def test_a_missing_call(path: str, edit: str, call: str, place: str) -> None:
+    assert order(PLAIN, mutant(path, f"remove {edit}")) == [f"{NAME}.no-{call}.{place}"]
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_the_number_of_rounds_changes_nothing(rounds: int) -> None:
+    text = PLAIN.replace("[vmcb]", f"rounds = {rounds}\n[vmcb]")
+    assert order(text, mutant(NEW, "remove enter+2")) == [f"{NAME}.no-lockdep-hardirqs-on-prepare.enter"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ("exchange enter+1", "lockdep-hardirqs-on-prepare-before-trace-hardirqs-on-prepare.enter"),
+        ("exchange enter+4", "lockdep-hardirqs-on-before-guest-context-enter-irqoff.enter"),
+        ("exchange exit", "guest-context-exit-irqoff-before-lockdep-hardirqs-off.exit"),
+    ],
+)
+def test_two_calls_in_the_wrong_order(edit: str, said: str) -> None:
+    assert order(PLAIN, mutant(NEW, edit)) == [f"{NAME}.{said}"]
+
+
+def test_a_call_that_is_moved_past_two_others() -> None:
+    """Only neighbours in the prescribed order are compared, so that one move is one finding."""
+    moved = variant(NEW, "trace_hardirqs_on_prepare", "")
+    moved = variant(moved, "guest_context_enter_irqoff", "guest_context_enter_irqoff\ntrace_hardirqs_on_prepare")
+    assert order(PLAIN, moved) == [f"{NAME}.lockdep-hardirqs-on-prepare-before-trace-hardirqs-on-prepare.enter"]
+
+
+@pytest.mark.parametrize(("edit", "call", "place"), CALLS)
+def test_a_call_made_twice(edit: str, call: str, place: str) -> None:
+    assert order(PLAIN, mutant(NEW, f"repeat {edit}")) == [f"{NAME}.{call}-too-often.{place}"]
+
+
+def test_calls_in_the_wrong_half() -> None:
+    """They are there, once each and in order, but on the wrong side of VMRUN."""
+    early = variant(variant(NEW, "lockdep_hardirqs_off", ""), "inline amd_clear_divider", "lockdep_hardirqs_off")
+    assert order(PLAIN, early) == [f"{NAME}.lockdep-hardirqs-off-before-vmrun.exit"]
+    late = variant(variant(NEW, "lockdep_hardirqs_on", "enter: inline nothing"), "pop svm", "lockdep_hardirqs_on")
+    assert order(PLAIN, late) == [f"{NAME}.no-lockdep-hardirqs-on.enter"]
+
+
+def test_what_must_come_before_vmrun_is_known_while_the_guest_still_runs() -> None:
+    """A guest that never exits: nothing can be said of the exit calls."""
+    assert order(SPINS, NEW) == []
+    assert order(SPINS, mutant(NEW, "remove enter+4")) == [f"{NAME}.no-guest-context-enter-irqoff.enter"]
+    assert order(SPINS, mutant(NEW, "remove exit")) == []
+
+
+def test_a_path_that_stops_halfway_is_not_blamed_for_the_rest() -> None:
+    """CLGI faults, nobody is rebooting: BUG (S7-08)."""
+    assert order("[cpu]\nsvme = false\n" + PLAIN, NEW) == []
+
+
+def test_it_does_not_apply_without_the_calls() -> None:
+    program = f'[host]\nprogram = ["clgi", "sti", "vmrun", "cli", "stgi"]\n[vmcb]\n{INTERCEPTS}\n'
+    assert lockdep_order.applies(run(program, "")) == "this host has no lockdep"
+    bare = replace(find(NEW), lines=tuple(line for line in find(NEW).lines if line.instruction.op not in ORDERED))
+    assert lockdep_order.applies(run(PLAIN, bare)) == "this path makes none of the calls whose order is prescribed"

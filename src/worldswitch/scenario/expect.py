@@ -5,6 +5,7 @@ The table asserts only what it names. ``[expect.path."NAME"]``, ``[expect.profil
 set otherwise; each stands alone and inherits nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,12 @@ from worldswitch.scenario.kinds import Event, as_integer, describe
 from worldswitch.text.read import Document
 
 EXPECT_KEYS: Final = ("exits", "handlers", "final", "warnings", "findings", "unreached")
+NESTED_KEYS: Final = (EXPECT_KEYS[0], "vmcb12", *EXPECT_KEYS[1:])
+"""Of a scenario of the nested world."""
+
+LISTS: Final = ("exits", "vmcb12", "handlers", "warnings")
+"""The keys that hold lists of records."""
+
 VARIANTS: Final = ("path", "profile", "options")
 MASK64: Final = (1 << 64) - 1
 EVENT_WORDS: Final = frozenset({"exitintinfo", "eventinj"})
@@ -40,6 +47,7 @@ class Expect:
     """The assertions of one ``[expect]`` table; None: not asserted."""
 
     exits: list[dict[str, Any]] | None = None
+    vmcb12: list[dict[str, Any]] | None = None
     handlers: list[dict[str, Any]] | None = None
     warnings: list[dict[str, Any]] | None = None
     final: dict[str, Any] | None = None
@@ -57,16 +65,12 @@ class Expectations:
     options: dict[tuple[str, str], Expect] = field(default_factory=dict)
 
 
-def unmet(expect: Expect, run: Run, findings: list[tuple[str, str]]) -> list[Unmet]:
-    """The assertions that ``run`` does not meet; ``findings`` are (oracle, signature) pairs."""
+def unmet(expect: Expect, run: Run, findings: list[tuple[str, ...]]) -> list[Unmet]:
+    """The assertions that ``run`` does not meet; of each finding every name that it goes by, the signature second."""
     failures: list[Unmet] = []
-    recorder = run.recorder
-    for name, table, records in (
-        ("exits", observe.EXIT, recorder.exits),
-        ("handlers", observe.HANDLER, recorder.handlers),
-        ("warnings", observe.WARNING, run.kernel.warnings),
-    ):
-        wanted = getattr(expect, name)
+    tables, final = observables(run.plan.scenario.nested is not None)
+    for name, records in _records(run).items():
+        table, wanted = tables[name], getattr(expect, name)
         if wanted is None:
             continue
         if len(wanted) != len(records):
@@ -76,15 +80,33 @@ def unmet(expect: Expect, run: Run, findings: list[tuple[str, str]]) -> list[Unm
             actual = observe.read(table, run, record)
             failures += _compare(f"{name}[{index}]", assertions, actual)
     if expect.final is not None:
-        failures += _compare("final", expect.final, observe.read_final(run))
+        failures += _compare("final", expect.final, {key: reader(run) for key, reader in final.items()})
     if expect.unreached is not None and expect.unreached != run.unreached:
         failures.append(Unmet("unreached", expect.unreached, run.unreached))
     if expect.findings is not None:
-        surplus = [s for o, s in findings if o not in expect.findings and s not in expect.findings]
-        absent = [name for name in expect.findings if not any(name in pair for pair in findings)]
+        surplus = [names for names in findings if not set(names) & set(expect.findings)]
+        absent = [name for name in expect.findings if not any(name in names for names in findings)]
         if surplus or absent:
-            failures.append(Unmet("findings", expect.findings, [signature for _, signature in findings]))
+            failures.append(Unmet("findings", expect.findings, [names[-1] for names in findings]))
     return failures
+
+
+def observables(nested: bool) -> tuple[dict[str, dict[str, observe.Reader]], dict[str, Callable[[Run], Any]]]:
+    """The observables of each list of records, and of the end."""
+    if nested:
+        from worldswitch.nested import observe as below
+
+        return below.RECORDS, below.FINAL
+    return {"exits": observe.EXIT, "handlers": observe.HANDLER, "warnings": observe.WARNING}, observe.FINAL
+
+
+def _records(run: Run) -> dict[str, list[Any]]:
+    if run.plan.scenario.nested is not None:
+        from worldswitch.nested import observe as below
+
+        return below.records(run)
+    recorder = run.recorder
+    return {"exits": list(recorder.exits), "handlers": list(recorder.handlers), "warnings": list(run.kernel.warnings)}
 
 
 def _label(values: dict[str, Any]) -> str:
@@ -106,14 +128,17 @@ def _shown(key: str, value: Any) -> Any:
 # --- reading -------------------------------------------------------------------------------
 
 
-def read_expectations(document: Document, table: dict[str, Any], path: str) -> Expectations:
+def read_expectations(
+    document: Document, table: dict[str, Any], path: str, nested: bool = False
+) -> Expectations:
     """The ``[expect]`` table of a scenario on entry path ``path``; raises ``InputError``."""
     result = Expectations()
+    keys = NESTED_KEYS if nested else EXPECT_KEYS
     for key in table:
-        if key not in (*EXPECT_KEYS, *VARIANTS):
-            raise document.error(f"unknown field; there are {', '.join((*EXPECT_KEYS, *VARIANTS))}", ("expect", key))
-    if any(key in table for key in EXPECT_KEYS):
-        result.base = _expect(document, {key: table[key] for key in EXPECT_KEYS if key in table}, ("expect",))
+        if key not in (*keys, *VARIANTS):
+            raise document.error(f"unknown field; there are {', '.join((*keys, *VARIANTS))}", ("expect", key))
+    if any(key in table for key in keys):
+        result.base = _expect(document, {key: table[key] for key in keys if key in table}, ("expect",), nested)
     for kind in VARIANTS:
         variants = table.get(kind, {})
         if not isinstance(variants, dict):
@@ -122,7 +147,7 @@ def read_expectations(document: Document, table: dict[str, Any], path: str) -> E
             place = ("expect", kind, name)
             if not isinstance(value, dict):
                 raise document.error("expected a table", place)
-            expect = _expect(document, value, place)
+            expect = _expect(document, value, place, nested)
             if kind == "path":
                 result.path[name] = expect
             elif kind == "profile":
@@ -139,18 +164,19 @@ def read_expectations(document: Document, table: dict[str, Any], path: str) -> E
     return result
 
 
-def _expect(document: Document, table: dict[str, Any], place: tuple[str | int, ...]) -> Expect:
+def _expect(document: Document, table: dict[str, Any], place: tuple[str | int, ...], nested: bool) -> Expect:
     result = Expect()
+    tables, final = observables(nested)
     for key, value in table.items():
         here = (*place, key)
-        if key in ("exits", "handlers", "warnings"):
-            known = {"exits": observe.EXIT, "handlers": observe.HANDLER, "warnings": observe.WARNING}[key]
+        if key in tables:
+            known = tables[key]
             if not isinstance(value, list):
                 raise document.error("expected a list of tables", here)
             records = [_record(document, item, known, (*here, index)) for index, item in enumerate(value)]
             setattr(result, key, records)
         elif key == "final":
-            result.final = _record(document, value, observe.FINAL, here)
+            result.final = _record(document, value, final, here)
         elif key in ("findings", "unreached"):
             kind = str if key == "findings" else int
             if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
@@ -159,7 +185,8 @@ def _expect(document: Document, table: dict[str, Any], place: tuple[str | int, .
                 )
             setattr(result, key, list(value))
         else:
-            raise document.error(f"unknown field; there are {', '.join(EXPECT_KEYS)}", here)
+            keys = NESTED_KEYS if nested else EXPECT_KEYS
+            raise document.error(f"unknown field; there are {', '.join(keys)}", here)
     return result
 
 

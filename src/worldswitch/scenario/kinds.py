@@ -179,7 +179,7 @@ class Words:
             raise InputError(f"expected a list of {', '.join(self.bits)}, or a number, not {describe(value)}")
         total = self.base
         for word in value:
-            if word not in self.bits:
+            if not isinstance(word, str) or word not in self.bits:
                 raise InputError(f"{describe(word)} is none of {', '.join(self.bits)}")
             total |= self.bits[word]
         return total

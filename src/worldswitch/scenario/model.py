@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from worldswitch.scenario.places import Place
 
 if TYPE_CHECKING:
+    from worldswitch.nested.model import Nested
     from worldswitch.scenario.expect import Expectations
 
 FORMAT: Final = 1
@@ -20,12 +21,16 @@ ORIGINS: Final = ("external", "internal")
 
 
 class Arrival(NamedTuple):
-    """One asynchronous event and where it arrives. ``vector`` is of INTR alone; ``origin`` of SMI alone (S3-13)."""
+    """One asynchronous event and where it arrives. ``vector`` is of INTR alone; ``origin`` of SMI alone (S3-13).
+
+    ``level`` is 1 for an event that L0 has for L1's virtual CPU, 0 for one that reaches the processor.
+    """
 
     kind: str
     at: Place
     vector: int = DEFAULT_INTR_VECTOR
     origin: str = "external"
+    level: int = 0
 
 
 class GateSpec(NamedTuple):
@@ -61,6 +66,7 @@ class Scenario:
     guest: Program = field(default_factory=lambda: Program(DEFAULT_GUEST))
     events: tuple[Arrival, ...] = ()
     expect: "Expectations | None" = None
+    nested: "Nested | None" = None  # the levels below, in a scenario of the nested world
 
     def locate(self, path: str) -> str:
         """An entry path as this scenario names it: the name of a path file is relative to the scenario's own file."""

@@ -31,6 +31,9 @@ from worldswitch.text.read import Document, load, loads
 Path_ = tuple[str | int, ...]
 
 TOP: Final = ("format", "about", "profile", "options", "cpu", "kernel", "host", "vmcb", "guest", "event", "expect")
+NESTED_TABLES: Final = frozenset({"l0", "l1", "l2", "vmcb12", "npt"})
+"""Tables of a scenario of the nested world; one of them makes it one."""
+
 HOST_KEYS: Final = ("path", "program", "rounds", "between", "idt", "handlers")
 GUEST_KEYS: Final = ("program", "idt", "handlers")
 EVENT_KEYS: Final = ("kind", "at", "vector", "origin")
@@ -50,16 +53,25 @@ def read_text(text: str, file: str = "<scenario>") -> Scenario:
 
 def parse_scenario(document: Document) -> Scenario:
     """The scenario in a TOML document; raises ``InputError``."""
-    return _Reader(document).scenario()
+    if not NESTED_TABLES.isdisjoint(document.data):
+        from worldswitch.nested.read import NestedReader
+
+        return NestedReader(document).scenario()
+    return Reader(document).scenario()
 
 
-class _Reader:
+class Reader:
+    """Reads one document."""
+
+    top: Sequence[str] = TOP
+    tables: Sequence[str] = TABLES
+
     def __init__(self, document: Document) -> None:
         self.document = document
 
     def scenario(self) -> Scenario:
         data = self.document.data
-        self.keys(data, TOP, ())
+        self.keys(data, self.top, ())
         if "format" not in data:
             raise self.error(("format",), f"missing; this version reads format = {FORMAT}")
         if data["format"] != FORMAT or isinstance(data["format"], bool):
@@ -69,14 +81,20 @@ class _Reader:
         if scenario.profile not in PROFILES:
             raise self.error(("profile",), f"unknown profile {scenario.profile!r}; there are {', '.join(PROFILES)}")
         scenario.options = self.options(self.table(data, "options", ()))
-        for name in TABLES:
+        for name in self.tables:
             self.settings(scenario, name, self.table(data, name, ()))
-        self.host(scenario, self.table(data, "host", ()))
-        self.guest(scenario, self.table(data, "guest", ()))
+        self.worlds(scenario, data)
         scenario.events = self.events(data.get("event", []))
         if "expect" in data:
-            scenario.expect = read_expectations(self.document, self.table(data, "expect", ()), scenario.path)
+            self.expectations(scenario, self.table(data, "expect", ()))
         return scenario
+
+    def worlds(self, scenario: Scenario, data: dict[str, Any]) -> None:
+        self.host(scenario, self.table(data, "host", ()))
+        self.guest(scenario, self.table(data, "guest", ()))
+
+    def expectations(self, scenario: Scenario, table: dict[str, Any]) -> None:
+        scenario.expect = read_expectations(self.document, table, scenario.path)
 
     # --- pieces -----------------------------------------------------------------------------
 
@@ -147,7 +165,8 @@ class _Reader:
                 raise self.error(path, f"beyond the guest program, which has {steps} instructions")
 
     def world(self, table: dict[str, Any], name: str, default: tuple[str, ...]) -> Program:
-        program = self.program(table["program"], (name, "program"), name == "host") if "program" in table else default
+        listing = name in ("host", "l1")
+        program = self.program(table["program"], (name, "program"), listing) if "program" in table else default
         idt: dict[int, GateSpec] = {}
         for key, value in self.vectors(self.table(table, "idt", (name,)), (name, "idt")).items():
             idt[key[0]] = self.gate(value, (name, "idt", key[1]))

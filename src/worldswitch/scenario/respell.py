@@ -5,6 +5,7 @@ from typing import Any
 
 from worldswitch.program.instruction import parse_vector
 from worldswitch.scenario.fields import FIELDS
+from worldswitch.scenario.read import NESTED_TABLES
 from worldswitch.scenario.write_expect import key_name
 from worldswitch.text.comments import Comments
 from worldswitch.text.scan import KeyPath
@@ -34,6 +35,10 @@ def _renames(given: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[tupl
             for number, item in enumerate(value):
                 word = field.kind.show(field.kind.parse([item]))[0]
                 yield (field.table, field.key, number), (field.table, field.key, shown.index(word))
+    if not NESTED_TABLES.isdisjoint(given):
+        from worldswitch.nested.write import renames
+
+        yield from renames(given, data)
     yield from _expected(given.get("expect", {}), ("expect",))
 
 
@@ -41,7 +46,7 @@ def _expected(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, KeyPath]]:
     """Keys of the exits in ``[expect]`` and in its variants."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key_name(key) != key and "exits" in path:
+            if key_name(key) != key and ("exits" in path or "vmcb12" in path):
                 yield (*path, key), (*path, key_name(key))
             yield from _expected(item, (*path, key))
     elif isinstance(value, list):

@@ -6,22 +6,16 @@ from typing import Any, Final
 
 from worldswitch.core.options import TABLE as OPTIONS
 from worldswitch.machine import observe
-from worldswitch.scenario.expect import EXPECT_KEYS, VARIANTS
+from worldswitch.scenario.expect import LISTS, NESTED_KEYS, VARIANTS, observables
 from worldswitch.scenario.fields import BY_NAME, FIELDS, TABLES
 from worldswitch.scenario.kinds import Integer
-from worldswitch.scenario.read import EVENT_KEYS, GATE_KEYS, GUEST_KEYS, HOST_KEYS, TOP
+from worldswitch.scenario.read import EVENT_KEYS, GATE_KEYS, GUEST_KEYS, HOST_KEYS, NESTED_TABLES, TOP
 from worldswitch.scenario.write_expect import key_name
 from worldswitch.text.scan import KeyPath
 from worldswitch.text.write import Style, dumps
 
 WIDTH: Final = 120
 
-_RECORDS: Final = {
-    "exits": tuple(dict.fromkeys(("code", *map(key_name, observe.EXIT)))),
-    "handlers": tuple(observe.HANDLER),
-    "warnings": tuple(observe.WARNING),
-    "final": tuple(observe.FINAL),
-}
 _VECTORS: Final = tuple(f"0x{vector:02x}" for vector in range(256))
 _TWO_DIGITS: Final = frozenset({"vector"})
 _HEX: Final = frozenset({"code", "error_code"}) | observe.HEX_KEYS
@@ -30,27 +24,38 @@ _HEX: Final = frozenset({"code", "error_code"}) | observe.HEX_KEYS
 def scenario_style(data: Mapping[str, Any]) -> Style:
     """The style for the canonical ``data`` of one scenario."""
 
+    nested = not NESTED_TABLES.isdisjoint(data)
+    if nested:
+        from worldswitch.nested import write as below
+
     def hex_digits(path: KeyPath) -> int | None:
         if path[0] == "expect" or path[0] == "event":
             key = next(part for part in reversed(path) if isinstance(part, str))
             digits = 2 if key in _TWO_DIGITS else 0 if key in _HEX else None
         else:
-            digits = _field_digits(".".join(map(str, path)))
+            name = ".".join(map(str, path))
+            digits = _field_digits(name)
+            if digits is None and nested:
+                digits = below.field_digits(name)
         # 0 to 9 look the same in both bases, and a flag or a count is no address.
         return None if digits == 0 and _at(data, path) < 10 else digits
 
     def inline(path: KeyPath) -> bool:
-        if path[0] == "expect" and path[-1] in ("exits", "handlers", "warnings"):
+        if path[0] == "expect" and path[-1] in LISTS:
             return True
         is_short = path[0] in ("host", "guest") and path[1:] in (("idt",), ("handlers",))
+        is_short = is_short or (nested and below.is_short(path))
         is_short = is_short or (path[0] == "expect" and path[-1] == "final")
         return is_short and _one_line(path[-1], _at(data, path))
 
-    return Style(key_order=_key_order, inline=inline, hex_digits=hex_digits, literal=lambda path: path == ("about",))
+    def key_order(path: KeyPath) -> Sequence[str]:
+        return (below.key_order(path) if nested else None) or _key_order(path, nested)
+
+    return Style(key_order=key_order, inline=inline, hex_digits=hex_digits, literal=lambda path: path == ("about",))
 
 
 @cache
-def _key_order(path: KeyPath) -> Sequence[str]:
+def _key_order(path: KeyPath, nested: bool) -> Sequence[str]:
     if not path:
         return TOP
     first, last = path[0], path[-1]
@@ -65,9 +70,18 @@ def _key_order(path: KeyPath) -> Sequence[str]:
     if first == "event":
         return EVENT_KEYS
     record = path[-2] if isinstance(last, int) else last
-    if record in _RECORDS:
-        return _RECORDS[str(record)]
-    return (*EXPECT_KEYS, *VARIANTS)
+    if record in LISTS or record == "final":
+        return _record_order(str(record), nested)
+    return (*NESTED_KEYS, *VARIANTS)
+
+
+@cache
+def _record_order(record: str, nested: bool) -> Sequence[str]:
+    """The observables of a list of ``[expect]``, or of ``final``; an exit's begin with its code."""
+    lists, final = observables(nested)
+    found: Mapping[str, Any] = final if record == "final" else lists[record]
+    keys = tuple(map(key_name, found))
+    return tuple(dict.fromkeys(("code", *keys))) if "code" in keys else keys
 
 
 @cache

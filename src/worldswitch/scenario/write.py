@@ -4,7 +4,7 @@
 person wrote, keeps its comments, and leaves out nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from worldswitch.paths.write import format_line
@@ -53,14 +53,28 @@ def scenario_data(scenario: Scenario, given: Given = _NOTHING) -> dict[str, Any]
         data["profile"] = scenario.profile
     if scenario.options or "options" in given:
         data["options"] = dict(scenario.options)
+    needed = significant(scenario.settings)
     for table in TABLES:
-        fields = _fields(scenario, table, _table(given, table))
+        fields = _fields(scenario, table, needed, _table(given, table))
         if fields or table in given:
             data[table] = fields
+    if scenario.nested is not None:
+        return data | _nested(scenario, given)
     data["host"] = _host(scenario, _table(given, "host"))
     guest = data.get("guest", {}) | _guest(scenario.guest, _table(given, "guest"))
     if guest or "guest" in given:
         data["guest"] = guest
+    return data | _events_and_expect(scenario, given)
+
+
+def _nested(scenario: Scenario, given: Given) -> dict[str, Any]:
+    from worldswitch.nested.write import nested_tables
+
+    return nested_tables(scenario, given) | _events_and_expect(scenario, given)
+
+
+def _events_and_expect(scenario: Scenario, given: Given) -> dict[str, Any]:
+    data: dict[str, Any] = {}
     events = given.get("event", [])
     if scenario.events or "event" in given:
         data["event"] = [
@@ -77,8 +91,7 @@ def _table(given: Given, name: str) -> Given:
     return table if isinstance(table, Mapping) else _NOTHING
 
 
-def _fields(scenario: Scenario, table: str, given: Given) -> dict[str, Any]:
-    needed = significant(scenario.settings)
+def _fields(scenario: Scenario, table: str, needed: Collection[str], given: Given) -> dict[str, Any]:
     return {
         field.key: field.kind.show(value)
         for name, value in scenario.settings.items()
@@ -91,20 +104,21 @@ def _host(scenario: Scenario, given: Given) -> dict[str, Any]:
     if scenario.path:
         data["path"] = scenario.path
     else:
-        data["program"] = [format_line(text) for text in scenario.host.program]
+        data["program"] = ["\n".join(map(format_line, text.splitlines())) for text in scenario.host.program]
     if scenario.rounds != 1 or "rounds" in given:
         data["rounds"] = scenario.rounds
     if scenario.between or "between" in given:
         data["between"] = list(scenario.between)
-    return data | _world(scenario.host, given)
+    return data | world_data(scenario.host, given)
 
 
 def _guest(guest: Program, given: Given) -> dict[str, Any]:
     own = guest.program != DEFAULT_GUEST or "program" in given
-    return ({"program": list(guest.program)} if own else {}) | _world(guest, given)
+    return ({"program": list(guest.program)} if own else {}) | world_data(guest, given)
 
 
-def _world(program: Program, given: Given) -> dict[str, Any]:
+def world_data(program: Program, given: Given) -> dict[str, Any]:
+    """The IDT and the handlers of one world."""
     data: dict[str, Any] = {}
     if program.idt or "idt" in given:
         data["idt"] = {_vector(vector): _gate(gate) for vector, gate in program.idt.items()}
@@ -133,4 +147,8 @@ def _event(event: Arrival, given: Given) -> dict[str, Any]:
         data["vector"] = event.vector
     if event.origin != "external" or "origin" in given:
         data["origin"] = event.origin
+    if event.level or "for" in given:
+        from worldswitch.nested.write import event_receiver
+
+        data |= event_receiver(event.level, given)
     return data

@@ -1,30 +1,45 @@
 """``[expect]`` as TOML data in canonical spelling; what ``expect`` reads."""
 
+import re
 from typing import Any, Final
 
 from worldswitch.core.names import EXIT_CODES, EXITS, event_name
+from worldswitch.core.options import PROFILES
+from worldswitch.core.options import TABLE as OPTIONS
 from worldswitch.machine import observe
-from worldswitch.scenario.expect import EVENT_WORDS, EXPECT_KEYS, Expect, Expectations
+from worldswitch.scenario.expect import EVENT_WORDS, NESTED_KEYS, Expect, Expectations
 
 _FROM_STRING: Final = 1 << 63
 """The smallest number that TOML's signed 64 bits do not hold: a hex string from here on."""
 
 
 def expectations_data(expectations: Expectations) -> dict[str, Any]:
-    """All tables of ``[expect]``."""
+    """All tables of ``[expect]``, the variants in the order of profiles, options and path names."""
     data = _expect_data(expectations.base) if expectations.base else {}
-    if expectations.path:
-        data["path"] = {name: _expect_data(expect) for name, expect in expectations.path.items()}
-    if expectations.profile:
-        data["profile"] = {name: _expect_data(expect) for name, expect in expectations.profile.items()}
-    if expectations.options:
-        data["options"] = {f"{name}={value}": _expect_data(it) for (name, value), it in expectations.options.items()}
+    by_kind: dict[str, dict[str, Expect]] = {
+        "path": {name: expectations.path[name] for name in sorted(expectations.path, key=_natural)},
+        "profile": {name: expectations.profile[name] for name in PROFILES if name in expectations.profile},
+        "options": {
+            f"{option.name}={value}": expectations.options[option.name, value]
+            for option in OPTIONS
+            for value in option.values
+            if (option.name, value) in expectations.options
+        },
+    }
+    for kind, tables in by_kind.items():
+        if tables:
+            data[kind] = {name: _expect_data(expect) for name, expect in tables.items()}
     return data
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts linux-6.2 before linux-6.14: numbers by their length first."""
+    return [(len(part.lstrip("0")) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _expect_data(expect: Expect) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for key in EXPECT_KEYS:
+    for key in NESTED_KEYS:
         value = getattr(expect, key)
         if value is None:
             continue

@@ -11,12 +11,15 @@ from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import run_plan
+from worldswitch.nested.codec import NestedCodec
 from worldswitch.result import as_json, execute, variants
 from worldswitch.scenario.model import DEFAULT_GUEST
 from worldswitch.scenario.read import read_scenario, read_text
 from worldswitch.scenario.write import scenario_text
 
-CODECS = {"world-switch": Codec("world-switch", "linux-6.1"), "sequence": Codec("sequence", "")}
+CODECS: dict[str, Codec | NestedCodec] = {
+    "world-switch": Codec("world-switch", "linux-6.1"), "sequence": Codec("sequence", ""), "nested": NestedCodec("linux-6.1"),
+}  # fmt: skip
 CORPUS = Path(__file__).parents[2] / "corpus"
 SEEDS = sorted(CORPUS.glob("*/*.toml"))
 
@@ -24,14 +27,14 @@ codecs = st.sampled_from(sorted(CODECS)).map(CODECS.__getitem__)
 
 
 @given(codecs, st.binary(max_size=80))
-def test_any_bytes_decode_and_run(codec: Codec, data: bytes) -> None:
+def test_any_bytes_decode_and_run(codec: Codec | NestedCodec, data: bytes) -> None:
     scenario = codec.decode(data)
     run = run_plan(compile_scenario(scenario))
     assert run.cpu.stop
 
 
 @given(codecs, st.binary(max_size=80))
-def test_canonical_bytes_mean_the_same(codec: Codec, data: bytes) -> None:
+def test_canonical_bytes_mean_the_same(codec: Codec | NestedCodec, data: bytes) -> None:
     canonical = codec.canonical(data)
     assert len(canonical) == codec.length
     assert all(value < count for value, count in zip(canonical, codec.counts, strict=True))
@@ -39,7 +42,7 @@ def test_canonical_bytes_mean_the_same(codec: Codec, data: bytes) -> None:
 
 
 @given(codecs, st.binary(max_size=80))
-def test_a_case_and_its_file_run_alike(codec: Codec, data: bytes) -> None:
+def test_a_case_and_its_file_run_alike(codec: Codec | NestedCodec, data: bytes) -> None:
     scenario = codec.decode(data)
     again = read_text(scenario_text(scenario))
     first, second = (execute(s, next(variants(s, []))) for s in (scenario, again))
@@ -49,7 +52,7 @@ def test_a_case_and_its_file_run_alike(codec: Codec, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-def test_zeros_are_the_plainest_case(codec: Codec) -> None:
+def test_zeros_are_the_plainest_case(codec: Codec | NestedCodec) -> None:
     scenario = codec.decode(b"")
     assert not scenario.settings
     assert not scenario.events
@@ -58,7 +61,7 @@ def test_zeros_are_the_plainest_case(codec: Codec) -> None:
 
 
 @given(codecs, st.binary(min_size=60, max_size=60), st.integers(0, 59), st.integers(0, 255))
-def test_one_byte_changes_one_choice(codec: Codec, data: bytes, place: int, value: int) -> None:
+def test_one_byte_changes_one_choice(codec: Codec | NestedCodec, data: bytes, place: int, value: int) -> None:
     place %= codec.length
     changed = data[:place] + bytes([value]) + data[place + 1 :]
     before, after = codec.chosen(data), codec.chosen(changed)
@@ -71,6 +74,7 @@ def test_every_seed_is_a_case_and_says_why_it_is_there(file: Path) -> None:
     codec = CODECS[file.parent.name]
     again = codec.decode(codec.encode(scenario))
     assert scenario.about
+    assert again.nested == scenario.nested
     assert (again.settings, again.guest, again.events) == (scenario.settings, scenario.guest, scenario.events)
     assert (again.rounds, again.between) == (scenario.rounds, scenario.between)
     if not scenario.path:
@@ -84,7 +88,7 @@ def test_what_no_case_expresses_is_refused() -> None:
 
 
 @given(codecs, st.binary(max_size=80), st.binary(max_size=80), st.integers(0, (1 << 32) - 1))
-def test_mutation_and_crossover_are_pure_and_stay_cases(codec: Codec, data: bytes, other: bytes, seed: int) -> None:
+def test_mutation_and_crossover_are_pure_and_stay_cases(codec: Codec | NestedCodec, data: bytes, other: bytes, seed: int) -> None:
     mutator = Mutator(codec)
     for make in (
         lambda: mutator.mutate(data, codec.length, seed),

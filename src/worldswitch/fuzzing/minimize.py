@@ -31,6 +31,11 @@ SIMPLER_GATES: Final = ("npf", "gp")
 
 def size(scenario: Scenario) -> tuple[int, int, int, str]:
     """The order of size; smaller is better."""
+    if scenario.nested is not None:
+        from worldswitch.nested.minimize import nested_size
+
+        below = scenario_text(scenario)
+        return *nested_size(scenario), len(below), below
     instructions = len(scenario.between) * max(0, scenario.rounds - 1) + scenario.rounds - 1
     instructions += 0 if scenario.guest.program == DEFAULT_GUEST else len(scenario.guest.program)
     instructions += len(scenario.host.program)
@@ -75,6 +80,11 @@ def minimize(scenario: Scenario, signature: str, path: EntryPath | None = None, 
 
 def _candidates(scenario: Scenario) -> Iterator[Scenario]:
     """Every scenario one edit away that may be smaller; coarse edits first."""
+    if scenario.nested is not None:
+        from worldswitch.nested.minimize import nested_candidates
+
+        yield from nested_candidates(scenario)
+        return
     yield from _smallest_shapes(scenario)
     yield from _without_whole_parts(scenario)
     for index in range(len(scenario.events)):
@@ -179,6 +189,11 @@ def _values(scenario: Scenario) -> Iterator[Scenario]:
                 if bytes(smaller) != DEFAULT_INTERCEPTS:
                     rest["vmcb.intercepts"] = bytes(smaller)
                 yield _with_settings(scenario, rest)
+    pending = scenario.settings.get("cpu.pending", ())
+    if len(pending) > 1:
+        for name in pending:
+            rest = tuple(other for other in pending if other != name)
+            yield _with_settings(scenario, {**scenario.settings, "cpu.pending": rest})
     eventinj = scenario.settings.get("vmcb.eventinj")
     if eventinj is not None:
         parse = BY_NAME["vmcb.eventinj"].kind.parse

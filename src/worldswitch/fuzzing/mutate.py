@@ -6,6 +6,7 @@ Both are pure functions of the case and the engine's seed number.
 from typing import Final
 
 from worldswitch.fuzzing.codec import Codec
+from worldswitch.nested.codec import NestedCodec
 
 MULTIPLIER: Final = 6364136223846793005
 INCREMENT: Final = 1442695040888963407
@@ -15,7 +16,7 @@ MASK: Final = (1 << 64) - 1
 class Mutator:
     """The custom mutator and crossover of one codec, in the form that `fuzzing.engine` takes."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec | NestedCodec) -> None:
         self._codec = codec
         self._counts = codec.counts
         self._length = codec.length

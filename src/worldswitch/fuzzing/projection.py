@@ -31,7 +31,10 @@ HANDLER_BASE: Final = EXIT_POINTS
 HANDLER_POINTS: Final = 3 * 10 * 16
 STOP_BASE: Final = HANDLER_BASE + HANDLER_POINTS
 STOP_POINTS: Final = 8 * 16
-SIZE: Final = STOP_BASE + STOP_POINTS
+ALWAYS: Final = STOP_BASE + STOP_POINTS
+"""A point of every case: libFuzzer never mutates a unit that has a single one."""
+
+SIZE: Final = ALWAYS + 1
 
 
 def event_class(word: int) -> int:
@@ -41,8 +44,12 @@ def event_class(word: int) -> int:
 
 def points(run: Run) -> list[int]:
     """The points that a run reaches, each 0 to SIZE-1."""
+    if run.plan.scenario.nested is not None:
+        from worldswitch.nested.projection import nested_points
+
+        return nested_points(run)
     recorder = run.recorder
-    result = []
+    result = [ALWAYS]
     for record in recorder.exits:
         entry = record.entry
         kind = EXIT_CLASSES.get(record.code, OTHER_CLASS)

@@ -1,7 +1,7 @@
 """Targets: what one case executes, and the findings it shows.
 
 A target runs a case on each of its paths, has every oracle judge each run, and compares the first two paths with each
-other. Names: ``world-switch`` (paths), ``sequence`` (free host programs).
+other. Names: ``world-switch`` (paths), ``sequence`` (free host programs), ``nested`` (paths of L0, below them L1 and L2).
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.projection import points
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import Run, run_plan
+from worldswitch.nested.codec import NestedCodec
 from worldswitch.oracles import nmi_exposure
 from worldswitch.oracles.finding import Finding
 from worldswitch.oracles.judge import Verdict, judge
@@ -19,7 +20,10 @@ from worldswitch.paths.catalogue import IMPLEMENTATIONS, find
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.model import Scenario
 
-NAMES: Final = ("world-switch", "sequence")
+NAMES: Final = ("world-switch", "sequence", "nested")
+ON_PATHS: Final = ("world-switch", "nested")
+"""Targets that run on entry paths."""
+
 PROGRAM: Final = "program"
 """What results call the path of a free host program."""
 
@@ -57,11 +61,11 @@ class Target:
             raise InputError(f"unknown target {configuration.target!r}; there are {', '.join(NAMES)}")
         self.configuration = configuration
         self.paths: tuple[EntryPath, ...] = ()
-        if configuration.target == NAMES[0]:
+        if configuration.target in ON_PATHS:
             self.paths = (*(find(name) for name in configuration.paths), *extra)
             if not self.paths:
-                raise InputError("the target world-switch needs at least one path")
-        self.codec = Codec(configuration.target, self.paths[0].name if self.paths else "")
+                raise InputError(f"the target {configuration.target} needs at least one path")
+        self.codec: Codec | NestedCodec = make_codec(configuration.target, self.paths[0].name if self.paths else "")
         self._options = dict(configuration.options)
 
     @property
@@ -98,6 +102,11 @@ class Target:
                     finding = Finding(nmi_exposure.NAME, "differs", difference.place, message, (), difference.rules, "L0")
                     found.append(Hit(judged[1].path, finding))
         return found
+
+
+def make_codec(target: str, path: str) -> Codec | NestedCodec:
+    """The codec of a target whose scenarios run on ``path``."""
+    return NestedCodec(path) if target == "nested" else Codec(target, path)
 
 
 def features(judged: list[Judged]) -> list[int]:

@@ -52,11 +52,17 @@ def compile_scenario(
     path: str | EntryPath | None = None,
     profile_name: str | None = None,
     overrides: dict[str, str] | None = None,
+    options: Options | None = None,
 ) -> Plan:
     """The plan of ``scenario`` on ``path`` (its own by default), under its own or another profile.
 
-    ``overrides`` are model options by name. Raises ``InputError``.
+    ``overrides`` are model options by name; ``options``, made once for many plans, replaces all of them. Raises
+    ``InputError``.
     """
+    if scenario.nested is not None:
+        from worldswitch.nested.compile import compile_nested
+
+        return compile_nested(scenario, path, profile_name, overrides)
     entry_path = _entry_path(scenario, path)
     linux = entry_path.linux if entry_path else False
     host = lay_out_for(
@@ -67,7 +73,8 @@ def compile_scenario(
     return Plan(
         scenario=scenario,
         path=entry_path,
-        options=make_options(
+        options=options
+        or make_options(
             profile_name or scenario.profile, scenario.options if profile_name is None else {}, overrides
         ),
         host=host,

@@ -23,14 +23,15 @@ from worldswitch.core.state import IDLE, LIMIT, RUNNING, Cpu, Vmcb, World
 from worldswitch.kernel.perform import perform as perform_call
 from worldswitch.kernel.state import CONTEXT_GUEST, CONTEXT_KERNEL, Kernel
 from worldswitch.machine.compile import Plan
+from worldswitch.machine.stretch import Begin, Stretches
 from worldswitch.machine.trace import Trace
 from worldswitch.scenario.model import Arrival
 
 STEP_LIMIT: Final = 1000
 """Steps after which a run is cut off: a livelock, as no path needs a tenth of that a round."""
 
-HANDLER_LIMIT: Final = 64
-"""Handlers after which a run is cut off: an exception whose handler returns to it is taken for ever."""
+REPEATS: Final = 4
+"""The same handler entered so many times in a row from the same state: an exception whose handler returns to it."""
 
 IDLE_STEPS: Final = 2
 """Steps of a spin or halt after which nothing can change: the first may still end a shadow."""
@@ -53,14 +54,18 @@ class Machine:
     """A plan under execution. Make one, call :meth:`run` once, read the records."""
 
     __slots__ = (
-        "arrived", "cpu", "idle", "kernel", "plan", "running", "seen", "start_seen", "trace", "visits",
+        "arrived", "cpu", "idle", "kernel", "plan", "repeats", "running", "seen", "start_seen", "stretches", "step_limit", "trace",
+        "visits",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, trace: Trace | None = None) -> None:
+    def __init__(self, plan: Plan, trace: Trace | None = None, stretches: Stretches | None = None) -> None:
         self.plan: Plan = plan
         self.trace: Trace | None = trace
+        self.stretches: Stretches | None = stretches if trace is None else None
+        self.step_limit: int = STEP_LIMIT
         self.running: bool = False
         self.idle: int = 0
+        self.repeats: int = 0  # of one handler in a row
         self.seen: set[int] = set()  # host boundaries passed, with their state
         self.visits: dict[int, int] = {}  # of boundaries where something may arrive
         self.arrived: dict[int, int] = {}  # index of an event that has arrived, to the step
@@ -101,10 +106,20 @@ class Machine:
         host_ops = host_code.ops
         host_arrivals, guest_arrivals = plan.host_arrivals, plan.guest_arrivals
         handlers = cpu.recorder.handlers
-        seen, trace = self.seen, self.trace
+        seen, trace, stretches = self.seen, self.trace, self.stretches
         regs = cpu.regs
+        exits = cpu.recorder.exits
+        heads = -1  # exits and sets so far: a new one is where a stretch may begin
+        sets = 0
+        begin: Begin | None = None
         while cpu.stop == RUNNING:
-            if cpu.step >= STEP_LIMIT or len(handlers) >= HANDLER_LIMIT:
+            if stretches is not None and not cpu.guest:
+                if begin is not None and stretches.end(self, begin):
+                    begin = None
+                if heads != len(exits) + sets:
+                    heads = len(exits) + sets
+                    begin = stretches.begin(self)
+            if cpu.step >= self.step_limit:
                 cpu.stop = LIMIT
                 break
             cpu.step += 1
@@ -115,7 +130,10 @@ class Machine:
             else:
                 if host_arrivals and regs.rip in host_arrivals:
                     self._arrive_in_host()
-                seen.add(self.boundary_state())
+                state = self.boundary_state()
+                seen.add(state)
+                if begin is not None:
+                    begin.seen.append(state)
                 op = host_ops[regs.rip]
             if trace is not None:
                 trace.before(self)
@@ -131,6 +149,10 @@ class Machine:
                         self.idle = 0
                 else:
                     self._software(op)
+                    if op == OP_SET:
+                        sets += 1
+            if known < len(handlers):
+                self._entered(known)
             while known < len(handlers):
                 handlers[known].lockdep = kernel.hardirqs_enabled
                 handlers[known].context = kernel.context
@@ -216,11 +238,24 @@ class Machine:
     def _idle(self) -> None:
         """A spin or a halt: stop where nothing is left that could end it."""
         self.idle += 1
-        if self.idle < IDLE_STEPS:
+        if self.idle >= IDLE_STEPS and not self._awaits_arrival():
+            self.cpu.stop = IDLE
+
+    def _entered(self, number: int) -> None:
+        """A handler was entered: stop where it is the same again and again, and nothing is left that could change it."""
+        handlers = self.cpu.recorder.handlers
+        this, last = handlers[number], handlers[number - 1] if number else None
+        if last is None or (this.vector, this.rip, this.rflags, this.kind) != (last.vector, last.rip, last.rflags, last.kind):
+            self.repeats = 0
             return
+        self.repeats += 1
+        if self.repeats >= REPEATS and not self._awaits_arrival():
+            self.cpu.stop = LIMIT
+
+    def _awaits_arrival(self) -> bool:
+        """Whether an event is still to arrive in the guest that runs."""
         cpu = self.cpu
-        if cpu.guest:
-            entry = cpu.recorder.entries[-1]
-            if any(number == entry.number and after >= entry.retired for number, after in self.plan.guest_arrivals):
-                return
-        cpu.stop = IDLE
+        if not cpu.guest:
+            return False
+        entry = cpu.recorder.entries[-1]
+        return any(number == entry.number and after >= entry.retired for number, after in self.plan.guest_arrivals)

@@ -35,6 +35,12 @@ class Run:
 
 def run_plan(plan: Plan, traced: bool = False) -> Run:
     """Run a plan; with ``traced`` the timeline is recorded as well."""
+    if plan.scenario.nested is not None:
+        from worldswitch.nested.compile import NestedPlan
+        from worldswitch.nested.run import run_nested
+
+        assert isinstance(plan, NestedPlan)
+        return run_nested(plan, traced)
     machine = Machine(plan, Trace() if traced else None)
     machine.run()
     return Run(machine)

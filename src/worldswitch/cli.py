@@ -17,6 +17,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from keyword import iskeyword
 from types import ModuleType
 from typing import Final, NoReturn
 
@@ -36,7 +37,7 @@ COMMANDS: Final = {
     "replay": "findings and scenarios executed again",
     "fmt": "scenario and path files in canonical form",
 }
-"""Every command, in the order of ``--help``; its module is ``worldswitch.commands.NAME``."""
+"""Every command, in the order of ``--help``; its module is ``worldswitch.commands.NAME``, ``NAME_`` for a keyword."""
 
 _LONGEST_LINE: Final = 1000
 
@@ -75,7 +76,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def load_command(name: str) -> ModuleType:
     """The module of a command in ``COMMANDS``."""
-    return importlib.import_module(f"worldswitch.commands.{name}")
+    return importlib.import_module(f"worldswitch.commands.{name}{'_' if iskeyword(name) else ''}")
 
 
 def command_parser(name: str) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from worldswitch.errors import InputError
 from worldswitch.machine import observe
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import Run, run_plan
+from worldswitch.oracles.finding import Finding
 from worldswitch.oracles.judge import Verdict, judge
 from worldswitch.scenario.expect import Expect, Unmet, unmet
 from worldswitch.scenario.model import Scenario
@@ -105,9 +106,15 @@ def execute(scenario: Scenario, variant: Variant, traced: bool = False) -> Resul
         expect=variant.expect,
     )
     if variant.expect:
-        findings = [(finding.oracle, finding.signature) for finding in verdict.findings]
+        findings = [names_of(finding, scenario.nested is not None) for finding in verdict.findings]
         result.unmet = unmet(variant.expect, run, findings)
     return result
+
+
+def names_of(finding: Finding, nested: bool) -> tuple[str, ...]:
+    """What ``[expect]`` may call a finding: its oracle, its signature, and in the nested world each with its level."""
+    names = (finding.oracle, finding.signature)
+    return (*names, *(f"{finding.level}:{name}" for name in names)) if nested else names
 
 
 def check_options(profile_name: str, overrides: tuple[tuple[str, str], ...]) -> None:
@@ -123,16 +130,12 @@ def check_options(profile_name: str, overrides: tuple[tuple[str, str], ...]) -> 
 def as_json(result: Result) -> dict[str, Any]:
     """One entry of ``run --json``."""
     run = result.run
-    recorder = run.recorder
     return {
         "scenario": result.scenario.file,
         "path": result.path,
         "profile": result.profile,
         "options": result.options,
-        "exits": [observe.spell(observe.read(observe.EXIT, run, record)) for record in recorder.exits],
-        "handlers": [observe.spell(observe.read(observe.HANDLER, run, record)) for record in recorder.handlers],
-        "final": observe.spell(observe.read_final(run)),
-        "warnings": [observe.read(observe.WARNING, run, record) for record in run.kernel.warnings],
+        **_observed(run),
         "findings": [
             {
                 "oracle": finding.oracle,
@@ -160,6 +163,20 @@ def as_json(result: Result) -> dict[str, Any]:
         "expect": None
         if result.expect is None
         else {"met": not result.unmet, "unmet": [str(failure) for failure in result.unmet]},
+    }
+
+
+def _observed(run: Run) -> dict[str, Any]:
+    if run.plan.scenario.nested is not None:
+        from worldswitch.nested.observe import as_json as nested_as_json
+
+        return nested_as_json(run)
+    recorder = run.recorder
+    return {
+        "exits": [observe.spell(observe.read(observe.EXIT, run, record)) for record in recorder.exits],
+        "handlers": [observe.spell(observe.read(observe.HANDLER, run, record)) for record in recorder.handlers],
+        "final": observe.spell(observe.read_final(run)),
+        "warnings": [observe.read(observe.WARNING, run, record) for record in run.kernel.warnings],
     }
 
 

@@ -202,6 +202,9 @@ def test_starting_a_command_imports_little(name: str) -> None:
     assert not others & set(loaded)
 
 
+@pytest.mark.skipif(
+    any(name.startswith("COVERAGE_PROCESS") for name in os.environ), reason="measuring coverage takes time of its own"
+)
 @pytest.mark.parametrize(
     "words",
     [("--help",), ("run", GOLDEN), ("paths",), ("explain", "S2-70"), ("fmt", "--check", GOLDEN)],

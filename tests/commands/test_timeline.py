@@ -1,6 +1,7 @@
 """The parts of the timeline: folding, alignment, columns, colours."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -91,7 +92,10 @@ def test_alignment_keeps_every_row_in_order(runs: list[list[str]]) -> None:
     lines = align(given_rows)
     for number, rows in enumerate(given_rows):
         assert [line.items[number] for line in lines if line.items[number] is not None] == rows
-    assert all(any(item is not None for item in line.items) for line in lines)
+    for line in lines:
+        landmarks = {item.where.partition("+")[0] for item in line.items if isinstance(item, Row)}
+        assert len(landmarks) == 1, "neither an empty line nor two landmarks on one"
+        assert line.landmark in ("", *landmarks)
 
 
 def test_the_same_landmark_is_on_one_line() -> None:
@@ -121,6 +125,28 @@ def test_marks_come_from_the_findings_steps() -> None:
     assert [(row.where, row.marks) for row in trace.rows if row.marks] == [("vmrun", ["shadow-bleed"])]
     mark(result)
     assert [row.marks for row in trace.rows if row.marks] == [["shadow-bleed"]], "marking twice changes nothing"
+
+
+def test_what_a_path_documents_is_marked_as_such() -> None:
+    result = traced('format = 1\ncpu.svme = false\nkernel.kvm_rebooting = true\nhost.path = "linux-6.1"\n')
+    assert result.verdict.documented
+    mark(result)
+    trace = result.run.trace
+    assert trace is not None
+    steps = {step for finding, _ in result.verdict.documented for step in finding.steps}
+    assert steps
+    marked = {row.step for row in trace.rows if any("(documented)" in name for name in row.marks)}
+    assert marked == steps
+
+
+def test_of_several_rows_of_one_step_the_last_is_marked() -> None:
+    result = traced(BLEED)
+    trace = result.run.trace
+    assert trace is not None
+    number = next(number for number, row in enumerate(trace.rows) if row.where == "vmrun")
+    trace.rows.insert(number + 1, replace(trace.rows[number], where="(C code)", text="svm_complete_interrupts"))
+    mark(result)
+    assert [row.where for row in trace.rows if row.marks] == ["(C code)"]
 
 
 def test_an_untraced_run_has_no_timeline() -> None:

@@ -1,5 +1,6 @@
 """Any bytes are a scenario; a scenario that a case can express comes back from its case."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from worldswitch.scenario.read import read_scenario, read_text
 from worldswitch.scenario.write import scenario_text
 
 CODECS: dict[str, Codec | NestedCodec] = {
-    "world-switch": Codec("world-switch", "linux-6.1"), "sequence": Codec("sequence", ""), "nested": NestedCodec("linux-6.1"),
-}  # fmt: skip
+    "world-switch": Codec("world-switch", "linux-6.1"),
+    "sequence": Codec("sequence", ""),
+    "nested": NestedCodec("linux-6.1"),
+}
 CORPUS = Path(__file__).parents[2] / "corpus"
 SEEDS = sorted(CORPUS.glob("*/*.toml"))
 
@@ -88,12 +91,15 @@ def test_what_no_case_expresses_is_refused() -> None:
 
 
 @given(codecs, st.binary(max_size=80), st.binary(max_size=80), st.integers(0, (1 << 32) - 1))
-def test_mutation_and_crossover_are_pure_and_stay_cases(codec: Codec | NestedCodec, data: bytes, other: bytes, seed: int) -> None:
+def test_mutation_and_crossover_are_pure_and_stay_cases(
+    codec: Codec | NestedCodec, data: bytes, other: bytes, seed: int
+) -> None:
     mutator = Mutator(codec)
-    for make in (
+    makers: tuple[Callable[[], bytes], ...] = (
         lambda: mutator.mutate(data, codec.length, seed),
         lambda: mutator.crossover(data, other, codec.length, seed),
-    ):
+    )
+    for make in makers:
         result = make()
         assert result == make()
         assert len(result) == codec.length

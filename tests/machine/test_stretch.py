@@ -10,7 +10,7 @@ from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.machine import Machine
 from worldswitch.machine.stretch import Stretches
 
-CASES = 800
+CASES = 400
 
 
 def fields(record: Any) -> dict[str, Any]:

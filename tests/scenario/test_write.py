@@ -1,5 +1,6 @@
 """Canonical text: reading it gives the same scenario, and formatting neither changes a meaning nor loses a comment."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_comments_survive(draw: st.DataObject, scenario: Scenario, width: int) -
         lines.append(line)
     commented = "\n".join(lines) + "\n"
     again = formatted(commented)
-    found = [line[line.index("#") :] for line in again.splitlines() if "# above" in line or "# behind" in line]
+    found = re.findall(r"# (?:above|behind) line \d+$", again, re.MULTILINE)
     assert sorted(found) == sorted(written)
     assert reread(again) == reread(scenario_text(scenario))
     assert formatted(again) == again
@@ -147,6 +148,40 @@ def test_a_scenario_object_is_written_without_its_defaults() -> None:
 def test_a_default_that_undoes_another_setting_is_written() -> None:
     scenario = Scenario(path="linux-6.1", settings={"guest.mode": 2, "guest.cs_long": True})
     assert read_text(scenario_text(scenario)).settings == scenario.settings
+
+
+def test_what_depends_on_the_path_is_no_default() -> None:
+    settings = {"cpu.if": True, "cpu.gif": True, "kernel.lockdep": False, "kernel.context": 0}
+    scenario = Scenario(path="linux-6.1", settings=settings)
+    assert read_text(scenario_text(scenario)).settings == settings
+
+
+def test_numbers_have_the_base_that_people_use() -> None:
+    text = """\
+format = 1
+host.path = "linux-6.1"
+cpu = { rax = 4096, tpr = 0x3, pending = ["intr:33"] }
+vmcb = { asid = 0x1, int_state = 0x1, v_intr_vector = 32, msrpm_base_pa = 9223372036854775808 }
+event = [{ kind = "intr", at = "sti", vector = 48 }]
+expect.exits = [{ exit_code = 1025, int_state = 0x1, rip = 65536, cr2 = 9223372036854775808 }]
+expect.final = { cr2 = 9223372036854775807 }
+expect.handlers = [{ vector = 6, error_code = 98 }]
+"""
+    lines = formatted(text).splitlines()
+    for line in (
+        "rax = 0x1000",
+        "tpr = 3",
+        'pending = ["intr:0x21"]',
+        "asid = 1",
+        "int_state = 1",
+        "v_intr_vector = 0x20",
+        'msrpm_base_pa = "0x8000000000000000"',
+        "vector = 0x30",
+        'exits = [{ code = "avic_incomplete_ipi", int_state = 1, rip = 0x10000, cr2 = "0x8000000000000000" }]',
+        "final = { cr2 = 0x7fffffffffffffff }",
+        "handlers = [{ vector = 0x06, error_code = 0x62 }]",
+    ):
+        assert line in lines
 
 
 def test_fmt_keeps_what_a_person_spelled_out() -> None:

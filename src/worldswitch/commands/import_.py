@@ -70,10 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import, write the path file, and say what was found."""
-    try:
-        from worldswitch.importer.importing import Request, import_path
-    except ModuleNotFoundError as error:
-        raise InputError(f"importing needs {error.name}: pip install 'worldswitch[import]'") from None
+    _check_libraries()
+    from worldswitch.importer.importing import Request, import_path
+
     imported = import_path(
         Request(
             file=arguments.file,
@@ -160,6 +159,15 @@ def _summary(imported: "Imported", output: str) -> list[str]:
     ]
     lines += [f"unclassified: {doubt.place} {doubt.text}: {doubt.reason}" for doubt in imported.doubts]
     return [*lines, f"written to {output}"] if output else lines
+
+
+def _check_libraries() -> None:
+    """Raise ``InputError`` where what reads object files is not installed."""
+    try:
+        import capstone  # noqa: F401
+        import elftools  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"importing needs {error.name}: pip install 'worldswitch[import]'") from None
 
 
 def _keys(given: list[str]) -> dict[str, bool]:

@@ -40,10 +40,10 @@ def build(send: Send, configuration: Configuration) -> Harness:
     def one_input(data: bytes) -> None:
         nonlocal executions
         executions += 1
-        judged = target.run(data)
+        judged, hits = target.execute(data)
         for point in features(judged):
             buffer[point] = 1
-        for path, finding in target.hits(judged):
+        for path, finding in hits:
             key = (finding.signature, path)
             if key not in counts:
                 counts[key] = 0

@@ -5,6 +5,7 @@ from worldswitch.core.state import Cpu
 from worldswitch.kernel.state import Kernel
 from worldswitch.machine.compile import Plan
 from worldswitch.machine.machine import Machine
+from worldswitch.machine.stretch import Stretches
 from worldswitch.machine.trace import Trace
 
 
@@ -33,14 +34,14 @@ class Run:
         return (self.plan.guest if guest else self.plan.host).where(rip)
 
 
-def run_plan(plan: Plan, traced: bool = False) -> Run:
-    """Run a plan; with ``traced`` the timeline is recorded as well."""
+def run_plan(plan: Plan, traced: bool = False, stretches: Stretches | None = None) -> Run:
+    """Run a plan; with ``traced`` the timeline is recorded as well, with ``stretches`` known host code is skipped."""
     if plan.scenario.nested is not None:
         from worldswitch.nested.compile import NestedPlan
         from worldswitch.nested.run import run_nested
 
         assert isinstance(plan, NestedPlan)
         return run_nested(plan, traced)
-    machine = Machine(plan, Trace() if traced else None)
+    machine = Machine(plan, Trace() if traced else None, stretches)
     machine.run()
     return Run(machine)

@@ -133,10 +133,12 @@ def lay_out_host(
     between: tuple[Instruction, ...],
     handlers: dict[int, tuple[Instruction, ...]],
     linux: bool,
+    tail: tuple[Instruction, ...] = (),
 ) -> Layout:
     """The host's code: the program once a round, ``between`` between the rounds, then the handlers.
 
-    ``linux`` wraps the handlers in Linux entry code.
+    ``linux`` wraps the handlers in Linux entry code. ``tail`` is what the program's caller executes after its end; it
+    belongs to no segment.
     """
     builder = _Builder()
     layout = builder.layout
@@ -163,6 +165,8 @@ def lay_out_host(
     layout.landmarks["end"] = [len(code.ops)]
     if not lines:
         layout.landmarks["start"] = [len(code.ops)]
+    for instruction in tail:
+        builder.emit(instruction)
     layout.end = builder.emit(_END, segment=LANDMARKS.index("end"))
     for vector in sorted({*handlers, *(range(33) if linux else ())}):
         body = handlers.get(vector, ())

@@ -44,12 +44,11 @@ def outcome(result: Result, screen: Screen) -> Iterator[str]:
 def differences(results: Sequence[Result]) -> Iterator[tuple[Result, Result, list[Difference]]]:
     """How each later run differs from the first in what it exposes to handlers.
 
-    Only runs on two different paths under the same model are compared: these are two implementations.
+    Only runs on two different paths are compared: these are two implementations.
     """
     first = results[0]
     for other in results[1:]:
-        same_model = (other.profile, other.options) == (first.profile, first.options)
-        if first.run.plan.path and other.run.plan.path and other.path != first.path and same_model:
+        if first.run.plan.path and other.run.plan.path and other.path != first.path:
             yield first, other, compare(first.run, other.run)
 
 

@@ -135,6 +135,9 @@ SCENARIO: Final = """
 | `[[event]]` | asynchronous events (3.4), at most 64 | none |
 | `[expect]` | which result makes the file pass (3.5) | none |
 
+A scenario with nested levels has the tables `[l0]`, `[l1]`, `[vmcb12]`, `[l2]` and `[npt]` in place of `[host]`,
+`[vmcb]` and `[guest]`: see `docs/nested.md`.
+
 ### 3.2 Fields
 
 Values may be given as numbers in any TOML spelling, 64-bit ones also as hex strings. An **event** is `none`, `nmi`,

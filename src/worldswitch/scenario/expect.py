@@ -196,6 +196,8 @@ def _record(document: Document, item: Any, known: dict[str, Any], place: tuple[s
     result = {}
     for key, value in item.items():
         name = "exit_code" if key == "code" and "exit_code" in known else key
+        if name in result:
+            raise document.error("given twice, as code and as exit_code", (*place, key))
         if name not in known:
             raise document.error(f"unknown field; there are {', '.join(known)}", (*place, key))
         try:

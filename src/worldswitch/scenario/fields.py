@@ -171,7 +171,7 @@ FIELDS: Final = (
           "context tracking is active on this CPU", "true"),
     Field("kernel.lockdep", _BOOL, _attribute("kernel", "hardirqs_enabled"), "S8-60",
           "lockdep's hardirqs_enabled at the start", "false; a path's own"),
-    Field("kernel.context", _CONTEXT, _context, "S8-43", "context at the start", "kernel"),
+    Field("kernel.context", _CONTEXT, _context, "S8-43", "context at the start", "kernel; a path's own"),
     # --- the VMCB's control area
     Field("vmcb.intercepts", Intercepts(), _attribute("vmcb", "intercepts"), "S1-20",
           "the whole list of what is intercepted", '["vmrun", "vmmcall"]'),

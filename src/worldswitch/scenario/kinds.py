@@ -244,7 +244,7 @@ class GuestPlace:
         if text == "noncanonical":
             return 0
         head, plus, tail = text.partition("+")
-        if head == "guest" and (not plus or tail.isdigit()) and len(tail) < 6:
+        if head == "guest" and (not plus or (tail.isascii() and tail.isdigit())) and len(tail) < 6:
             return 1 + (int(tail) if plus else 0)
         raise InputError(f"{describe(value)} is no place in the guest; use guest, guest+N or noncanonical")
 

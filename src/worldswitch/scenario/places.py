@@ -15,7 +15,7 @@ from worldswitch.program.layout import LANDMARKS, Layout
 MAX_ROUNDS: Final = 16
 MAX_OFFSET: Final = 4095
 
-_PLACE: Final = re.compile(r"(?:l([0-2])\.)?([a-z]+)(?::(\w+))?(?:@([0-9]+))?([+-][0-9]+)?")
+_PLACE: Final = re.compile(r"(?:l([0-2])\.)?([a-z]+)(?::(\w+))?(?:@([0-9]{1,6}))?([+-][0-9]{1,6})?")
 
 
 class Place(NamedTuple):

@@ -184,6 +184,8 @@ class Reader:
         for index, text in enumerate(value):
             if not isinstance(text, str):
                 raise self.error((*path, index), f"expected an instruction, not {describe(text)}")
+            if "\n" in text or "\r" in text:
+                raise self.error((*path, index), "one instruction, not several lines")
             if not text.strip():
                 raise self.error((*path, index), "empty instruction")
             if listing and (

@@ -11,10 +11,11 @@ from worldswitch.core.names import EXIT_CODES
 from worldswitch.core.options import PROFILES
 from worldswitch.core.options import TABLE as OPTIONS
 from worldswitch.machine import observe
+from worldswitch.nested.schema import either_world, nested_properties, receiver
 from worldswitch.paths import model as path_model
 from worldswitch.program.instruction import FAULTS
 from worldswitch.program.layout import LANDMARKS
-from worldswitch.scenario.expect import EVENT_WORDS, EXPECT_KEYS
+from worldswitch.scenario.expect import EVENT_WORDS, NESTED_KEYS, observables
 from worldswitch.scenario.fields import FIELDS, TABLES
 from worldswitch.scenario.kinds import Event
 from worldswitch.scenario.model import EVENT_KINDS, FORMAT, MAX_EVENTS, MAX_PROGRAM, ORIGINS
@@ -35,6 +36,7 @@ def scenario_schema() -> dict[str, Any]:
     tables = {name: _fields(name) for name in TABLES}
     world = {"program": _program(), "idt": _by_vector(_gate()), "handlers": _by_vector(_program())}
     tables["guest"]["properties"] |= world
+    below = nested_properties(world, _program())
     host = {
         "path": {"type": "string", "minLength": 1, "description": "an entry path by name, or a path file"},
         "rounds": _integer(1, MAX_ROUNDS) | {"description": "how often the path is executed; default 1"},
@@ -55,12 +57,13 @@ def scenario_schema() -> dict[str, Any]:
         "event": {"type": "array", "maxItems": MAX_EVENTS, "items": _event()},
         "expect": _expectations(),
     }
-    order = ("format", "about", "profile", "options", "cpu", "kernel", "host", "vmcb", "guest", "event", "expect")
-    ordered = {name: properties[name] for name in order}
+    head = ("format", "about", "profile", "options", "cpu", "kernel", "host", "vmcb", "guest")
+    ordered = {name: (properties | below)[name] for name in (*head, *below, "event", "expect")}
     return {
         "$schema": DIALECT,
         "title": "worldswitch scenario",
-        **_table(ordered, required=("format", "host")),
+        **_table(ordered, required=("format",)),
+        "oneOf": either_world(),
         "$defs": _definitions(),
     }
 
@@ -140,26 +143,32 @@ def _event() -> dict[str, Any]:
         "at": {"type": "string", "description": "an arrival point, such as vmrun-1, guest+2, sti@2"},
         "vector": _integer(0x10, 0xFF) | {"description": "of an intr; default 0x20"},
         "origin": {"enum": list(ORIGINS), "default": "external", "description": "internal: of an smi"},
+        "for": receiver(),
     }
     return _table(event, required=("kind", "at"))
 
 
 def _definitions() -> dict[str, Any]:
     """The parts of ``[expect]``, which stand in several places."""
-    exits = _record(observe.EXIT) | {"code": {"anyOf": [{"enum": sorted(EXIT_CODES)}, _NUMBER]}}
-    parts = {
-        "exits": {"type": "array", "items": _table(exits)},
-        "handlers": {"type": "array", "items": _table(_record(observe.HANDLER))},
-        "final": _table(_record(observe.FINAL)),
-        "warnings": {"type": "array", "items": _table(_record(observe.WARNING))},
-        "findings": _TEXTS | {"description": "the exact set, as oracle names or signatures"},
+    plain, plain_final = observables(nested=False)
+    below, below_final = observables(nested=True)
+    parts: dict[str, Any] = {}
+    for name, observed in below.items():
+        record = _record({**plain.get(name, {}), **observed})
+        if "exit_code" in record:
+            record["code"] = {"anyOf": [{"enum": sorted(EXIT_CODES)}, _NUMBER]}
+        parts[name] = {"type": "array", "items": _table(record)}
+    parts |= {
+        "final": _table(_record({**plain_final, **below_final})),
+        "findings": _TEXTS
+        | {"description": "the exact set: oracle names or signatures, LEVEL:NAME with nested levels"},
         "unreached": {"type": "array", "items": {"type": "integer"}, "description": "indices of events"},
     }
     return parts | {"expect": _table(_parts())}
 
 
 def _parts() -> dict[str, Any]:
-    return {key: {"$ref": f"#/$defs/{key}"} for key in EXPECT_KEYS}
+    return {key: {"$ref": f"#/$defs/{key}"} for key in NESTED_KEYS}
 
 
 def _expectations() -> dict[str, Any]:

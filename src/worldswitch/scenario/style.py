@@ -23,7 +23,6 @@ _HEX: Final = frozenset({"code", "error_code"}) | observe.HEX_KEYS
 
 def scenario_style(data: Mapping[str, Any]) -> Style:
     """The style for the canonical ``data`` of one scenario."""
-
     nested = not NESTED_TABLES.isdisjoint(data)
     if nested:
         from worldswitch.nested import write as below

@@ -23,7 +23,7 @@ from worldswitch.scenario.model import Scenario
 from worldswitch.scenario.read import read_scenario
 
 HERE = Path(__file__).parent
-FILES = {file.stem: file for file in sorted(HERE.glob("T-*.toml"))}
+FILES = {file.stem: file for file in sorted(HERE.glob("T-*.toml")) if file.stem < "T-160"}  # the rest: tests/nested
 SECTIONS = [f"11.{number}" for number in range(1, 8)]
 ROWS = {name: row for name, row in rows().items() if row.section in SECTIONS}
 

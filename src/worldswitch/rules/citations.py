@@ -34,7 +34,7 @@ SCENARIO: Final = "scenario"
 SEED: Final = "seed"
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
-MODEL_FOLDERS: Final = frozenset({"core", "kernel", "program", "paths", "machine", "oracles"})
+MODEL_FOLDERS: Final = frozenset({"core", "kernel", "program", "paths", "machine", "nested", "oracles"})
 
 _EXPECT: Final = re.compile(r"^\s*\[expect\b", re.MULTILINE)
 _ROW_IN_NAME: Final = re.compile(r"(?<![a-z])t-?(\d{3})(?!\d)", re.IGNORECASE)

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "smoke": "the bounded, seeded check for CI",
     "minimize": "the smallest scenario with the same signature",
     "replay": "findings and scenarios executed again",
+    "import": "an entry path read out of a built kvm-amd.ko, vmlinux or xen-syms",
     "fmt": "scenario and path files in canonical form",
 }
 """Every command, in the order of ``--help``; its module is ``worldswitch.commands.NAME``, ``NAME_`` for a keyword."""

@@ -71,7 +71,7 @@ def test_every_case_that_bleeds_reduces_to_one_size() -> None:
     mutator = Mutator(codec)
     sizes = set()
     data = codec.encode(read_text(SMALLEST))
-    for seed in range(0, 400):
+    for seed in range(400):
         case = mutator.mutate(data, codec.length, seed * 40503 * 65537)
         scenario = codec.decode(case)
         if shows(scenario, BLEED, None):

@@ -6,6 +6,7 @@ import pytest
 
 from worldswitch.fuzzing import smoke
 from worldswitch.fuzzing.verdicts import Verdicts, read_verdicts, shipped
+from worldswitch.paths.catalogue import find
 from worldswitch.text.read import loads
 
 
@@ -45,7 +46,7 @@ def test_too_few_cases_give_no_verdict() -> None:
 
 
 def test_a_clean_planted_path_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    clean = replace(smoke.find(smoke.PLANTED_PATH), name=smoke.PLANTED)
+    clean = replace(find(smoke.PLANTED_PATH), name=smoke.PLANTED)
     monkeypatch.setattr(smoke, "planted", lambda: clean)
     result = smoke.smoke(shipped())
     assert [line for line in result.blind if "planted" in line]

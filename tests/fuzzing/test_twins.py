@@ -29,8 +29,8 @@ def test_executing_less_says_the_same(profile: str, paths: tuple[str, ...]) -> N
 def test_paths_of_another_shape_are_always_run() -> None:
     from dataclasses import replace
 
-    from worldswitch.fuzzing.twins import comparable
     from worldswitch.core.options import profile
+    from worldswitch.fuzzing.twins import comparable
     from worldswitch.paths.catalogue import find
 
     old, new = find("linux-6.1"), find("linux-6.14")

@@ -15,7 +15,8 @@ CASES = 400
 
 def fields(record: Any) -> dict[str, Any]:
     return {
-        name: fields(value) if hasattr(value := getattr(record, name), "__slots__") else value for name in record.__slots__
+        name: fields(value) if hasattr(value := getattr(record, name), "__slots__") else value
+        for name in record.__slots__
     }
 
 
@@ -27,7 +28,8 @@ def everything(machine: Machine) -> tuple[Any, ...]:
     return (
         cpu.step, cpu.stop, cpu.guest, cpu.gif, cpu.shadow, cpu.nmi_masked, cpu.halted, latches, fields(cpu.regs),
         fields(cpu.vmcb), [[fields(record) for record in records] for records in lists], recorder.acknowledged,
-        recorder.superseded, recorder.discarded, sorted(machine.seen), machine.arrived, kernel.call_log, kernel.redundant,
+        recorder.superseded, recorder.discarded, sorted(machine.seen), machine.arrived, kernel.call_log,
+        kernel.redundant,
         kernel.hardirqs_enabled, kernel.context, kernel.debug_locks, kernel.chain_key, kernel.instrumentation,
         kernel.hardirqs_traced_on, kernel.nmi_state, kernel.nmi_reruns,
     )  # fmt: skip

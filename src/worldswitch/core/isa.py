@@ -121,7 +121,7 @@ VOCABULARY: Final[dict[str, Mnemonic]] = {
         "mov", "push", "pop", "lea", "jmp", "jz", "jnz", "je", "jne", "jc", "jnc", "call", "ret", "xchg", "xor", "test",
         "cmp", "add", "sub", "inc", "dec", "and", "or", "bt", "btr", "bts", "shl", "shr", "verw", "lfence", "mfence",
         "sfence", "swapgs", "xrstor", "xsave", "rdgsbase", "wrgsbase", "leave", "movaps", "cld",
-        "rdfsbase", "wrfsbase", "fxsave", "fxrstor", "clac", "stac", "endbr64", "setz", "cmov", "movzx",
+        "other", "rdfsbase", "wrfsbase", "fxsave", "fxrstor", "clac", "stac", "endbr64", "setz", "cmov", "movzx",
     ),
 }  # fmt: skip
 """Mnemonic to what it does. Kernel calls are in ``kernel.calls.CALLS``."""

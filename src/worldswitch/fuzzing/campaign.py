@@ -16,9 +16,10 @@ from worldswitch.fuzzing.harness import Harness, Send
 from worldswitch.fuzzing.minimize import minimize
 from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.fuzzing.projection import SIZE
-from worldswitch.fuzzing.store import Record, Store
-from worldswitch.fuzzing.targets import PROGRAM, Configuration, Target, features
-from worldswitch.paths.catalogue import find
+from worldswitch.fuzzing.store import Record, Store, write_whole
+from worldswitch.fuzzing.targets import Configuration, Target, features
+from worldswitch.paths.catalogue import names
+from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.model import Scenario
 from worldswitch.scenario.write import scenario_text
 
@@ -49,9 +50,14 @@ def build(send: Send, configuration: Configuration) -> Harness:
                 counts[key] = 0
                 send(
                     {
-                        "new": finding.signature, "path": path, "oracle": finding.oracle, "message": finding.message,
-                        "rules": list(finding.rules), "case": target.codec.canonical(data).hex(), "execution": executions,
-                    }  # fmt: skip
+                        "new": finding.signature,
+                        "path": path,
+                        "oracle": finding.oracle,
+                        "message": finding.message,
+                        "rules": list(finding.rules),
+                        "case": target.codec.canonical(data).hex(),
+                        "execution": executions,
+                    }
                 )
             counts[key] += 1
         if executions % COUNT_EVERY == 0:
@@ -83,7 +89,12 @@ class Campaign:
     def description(self) -> dict[str, Any]:
         """What makes two runs the same campaign."""
         c = self.configuration
-        return {"target": c.target, "paths": list(self.target.path_names), "profile": c.profile, "options": dict(c.options)}
+        return {
+            "target": c.target,
+            "paths": list(self.target.path_names),
+            "profile": c.profile,
+            "options": dict(c.options),
+        }
 
     def run(
         self,
@@ -162,10 +173,23 @@ class Campaign:
 
     def _text(self, scenario: Scenario, record: Record) -> str:
         """A finding's scenario, on the path that showed it."""
-        if scenario.path:
-            scenario.path = record.first_path
+        path = self._path(record)
+        if path:
+            scenario.path = self._reference(path, record)
         scenario.about = record.message[:1].upper() + record.message[1:]
         return scenario_text(scenario)
+
+    def _path(self, record: Record) -> EntryPath | None:
+        """The path that showed a finding; None for a free host program."""
+        return next((path for path in self.target.paths if path.name == record.first_path), None)
+
+    def _reference(self, path: EntryPath, record: Record) -> str:
+        """How a finding's scenario names its path: a path of the user's own is copied beside it."""
+        if path.name in names() and not Path(path.file).is_file():
+            return path.name
+        own = f"{path.name}.toml"
+        write_whole(self.store.finding_directory(record.signature) / own, Path(path.file).read_text(encoding="utf-8"))
+        return own
 
     def reduce(self) -> None:
         """Reduce every finding that is not yet, and replay it: one that does not replay is a defect of this program."""
@@ -173,9 +197,7 @@ class Campaign:
             if record.minimized:
                 continue
             scenario = self.target.scenario(bytes.fromhex(record.case))
-            path = None if record.first_path == PROGRAM else find(record.first_path)
-            if path:
-                scenario.path = record.first_path
+            path = self._path(record)
             try:
                 check = self._differs(record.signature) if record.signature.split(".")[1] == "differs" else None
                 small = minimize(scenario, record.signature, path, check)

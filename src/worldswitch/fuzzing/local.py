@@ -1,7 +1,7 @@
 """A small feedback loop of our own: seeded, exact, without libFuzzer.
 
-For `smoke`, which must give the same verdict on every machine and without atheris. It keeps every case that reaches a new
-point, mutates kept cases, and now and then starts from scratch.
+For `smoke`, which must give the same verdict on every machine and without atheris. It keeps every case that reaches a
+new point, mutates kept cases, and now and then starts from scratch.
 """
 
 import random

@@ -192,8 +192,8 @@ def _values(scenario: Scenario) -> Iterator[Scenario]:
     pending = scenario.settings.get("cpu.pending", ())
     if len(pending) > 1:
         for name in pending:
-            rest = tuple(other for other in pending if other != name)
-            yield _with_settings(scenario, {**scenario.settings, "cpu.pending": rest})
+            fewer = tuple(other for other in pending if other != name)
+            yield _with_settings(scenario, {**scenario.settings, "cpu.pending": fewer})
     eventinj = scenario.settings.get("vmcb.eventinj")
     if eventinj is not None:
         parse = BY_NAME["vmcb.eventinj"].kind.parse

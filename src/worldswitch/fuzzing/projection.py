@@ -58,12 +58,12 @@ def points(run: Run) -> list[int]:
         index = (index * 3 + progress) * 4 + (record.int_state & 1) * 2 + (entry.int_state & 1)
         result.append(index * 2 + entry.hif)
     for handler in recorder.handlers:
-        state = (handler.gif * 2 + bool(handler.rflags & RFLAGS_IF)) * 4 + bool(handler.shadow) * 2 + (handler.lockdep == 1)
+        state = (
+            (handler.gif * 2 + bool(handler.rflags & RFLAGS_IF)) * 4 + bool(handler.shadow) * 2 + (handler.lockdep == 1)
+        )
         result.append(HANDLER_BASE + (handler.world * 10 + handler.kind) * 16 + state)
     cpu = run.cpu
     pending = bool(cpu.irr) * 2 + cpu.pend_nmi
     state = (cpu.gif * 2 + bool(cpu.regs.rflags & RFLAGS_IF)) * 4 + pending
     result.append(STOP_BASE + cpu.stop * 16 + state)
     return result
-
-

@@ -45,9 +45,7 @@ def settings(name: str, *choices: dict[str, Any], rare: int = 0) -> Slot:
 def intercept_slot(name: str, *names: str) -> Slot:
     """A slot of up to eight intercepts, a bit each; the choice is the set of their exit codes."""
     codes = [INTERCEPTS[word] for word in names]
-    choices = [
-        tuple(code for bit, code in enumerate(codes) if number >> bit & 1) for number in range(1 << len(codes))
-    ]
+    choices = [tuple(code for bit, code in enumerate(codes) if number >> bit & 1) for number in range(1 << len(codes))]
     return Slot(name, tuple(choices))
 
 

@@ -109,7 +109,9 @@ def _decide(result: Smoke, verdicts: Verdicts) -> None:
     for name, expected in verdicts.paths.items():
         found = set(result.found[name])
         result.unexpected += [f"{name}: {signature}" for signature in sorted(found - expected)]
-        result.blind += [f"{name}: {signature} is known to be there and was not found" for signature in sorted(expected - found)]
+        result.blind += [
+            f"{name}: {signature} is known to be there and was not found" for signature in sorted(expected - found)
+        ]
     for signature in sorted(PLANTED_FINDINGS - set(result.found[PLANTED])):
         result.blind.append(f"the planted defect ({PLANTED_PATH} without CLGI) did not show {signature}")
     floors = verdicts.floors
@@ -133,13 +135,15 @@ def text(result: Smoke) -> str:
         signatures = ", ".join(f"{signature} ({count})" for signature, count in sorted(found.items())) or "no finding"
         lines.append(f"  {name}: {signatures}")
     lines.append(
-        f"reached: {len(result.exits)} kinds of exit, {len(result.handlers)} kinds of handler, {result.injection_exits} exits "
-        f"during injection, {result.points} points"
+        f"reached: {len(result.exits)} kinds of exit, {len(result.handlers)} kinds of handler, "
+        f"{result.injection_exits} exits during injection, {result.points} points"
     )
     lines += [f"UNEXPECTED {line}" for line in result.unexpected]
     lines += [f"BLIND {line}" for line in result.blind]
     lines.append(
-        {EXIT_AS_EXPECTED: "as expected", EXIT_UNEXPECTED: "unexpected findings", EXIT_BLIND: "no verdict"}[result.exit_code]
+        {EXIT_AS_EXPECTED: "as expected", EXIT_UNEXPECTED: "unexpected findings", EXIT_BLIND: "no verdict"}[
+            result.exit_code
+        ]
     )
     return "\n".join(lines)
 

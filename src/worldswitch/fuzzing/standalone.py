@@ -12,7 +12,7 @@ from worldswitch.nested.expected import expected_findings
 from worldswitch.scenario.write import scenario_text
 
 
-class UnexpectedFinding(AssertionError):
+class UnexpectedFindingError(AssertionError):
     """A finding that the expected verdict matrix does not hold; the message has the scenario."""
 
     def __init__(self, hit: Hit, scenario: str) -> None:
@@ -33,6 +33,6 @@ def main(target_name: str, argv: list[str]) -> NoReturn:
             buffer[point] = 1
         for hit in hits:
             if hit.finding.signature not in expected.get(hit.path, ()):
-                raise UnexpectedFinding(hit, scenario_text(target.scenario(data)))
+                raise UnexpectedFindingError(hit, scenario_text(target.scenario(data)))
 
     run_target_main(argv, one_input, mutator=mutator.mutate, crossover=mutator.crossover, features=points)

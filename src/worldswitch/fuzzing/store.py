@@ -88,7 +88,9 @@ class Store:
         if found:
             data = read_json(state)
             if data.get("description") != description:
-                raise InputError("holds a campaign with another target, paths, profile or options; name another --out", str(state))
+                raise InputError(
+                    "holds a campaign with another target, paths, profile or options; name another --out", str(state)
+                )
             totals = data.get("totals", {})
             try:
                 self.executions = int(totals["executions"])

@@ -1,7 +1,7 @@
 """Targets: what one case executes, and the findings it shows.
 
 A target runs a case on each of its paths, has every oracle judge each run, and compares the first two paths with each
-other. Names: ``world-switch`` (paths), ``sequence`` (free host programs), ``nested`` (paths of L0, below them L1 and L2).
+other. Names: ``world-switch`` (paths), ``sequence`` (free host programs), ``nested`` (L0 on paths, with L1 and L2).
 """
 
 from dataclasses import dataclass
@@ -136,7 +136,9 @@ class Target:
             for difference in nmi_exposure.compare(judged[0].run, judged[1].run):
                 if not difference.documented and difference.handler == "nmi":
                     message = f"NMI exposure after {difference.place} differs from {judged[0].path}"
-                    finding = Finding(nmi_exposure.NAME, "differs", difference.place, message, (), difference.rules, "L0")
+                    finding = Finding(
+                        nmi_exposure.NAME, "differs", difference.place, message, (), difference.rules, "L0"
+                    )
                     found.append(Hit(judged[1].path, finding))
         return found
 

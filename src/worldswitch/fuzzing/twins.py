@@ -1,9 +1,10 @@
 """Twins: when two paths must run a scenario alike, so that the second need not be run at all.
 
 Two implementations of one world switch differ in what they do between CLGI and STGI. There GIF=0, so that no event is
-recognised, and if no instruction faults either, the guest is entered in the same state by both, but for one thing: the
-shadow that VMRUN executes in. That matters to exits during injection alone (S2-70, S2-74). Everything else of the run then
-is the same on both, and what the oracles say of the second path's own code is what they say of it in any quiet run.
+recognised, and if no instruction faults either, the guest is entered in the same state by both, but for one thing:
+the shadow that VMRUN executes in. That matters to exits during injection alone (S2-70, S2-74). Everything else of the
+run then is the same on both, and what the oracles say of the second path's own code is what they say of it in any
+quiet run.
 
 :func:`alike` is deliberately narrow: whatever it does not understand is run on both paths.
 """
@@ -31,12 +32,15 @@ from worldswitch.machine.run import Run
 from worldswitch.paths.model import EntryPath
 from worldswitch.program.layout import Line
 
-QUIET_OPS: Final = frozenset({OP_PLAIN, OP_INTERCEPTABLE, OP_CLGI, OP_STI, OP_VMLOAD, OP_VMRUN, OP_VMSAVE, OP_CLI, OP_STGI})
+QUIET_OPS: Final = frozenset(
+    {OP_PLAIN, OP_INTERCEPTABLE, OP_CLGI, OP_STI, OP_VMLOAD, OP_VMRUN, OP_VMSAVE, OP_CLI, OP_STGI}
+)
 """Processor instructions that, without a fault, do the same on both paths or only what this module allows for."""
 
-HOST_FIELDS: Final = ("cpu.if", "cpu.gif", "cpu.tf", "cpu.rf", "cpu.dr7", "cpu.cpl", "cpu.mode", "cpu.paging", "cpu.svme",
-                      "cpu.rax", "cpu.iopl", "cpu.shadow", "cpu.nmi_masked", "kernel.kvm_rebooting", "kernel.lockdep",
-                      "kernel.context", "cpu.mce")  # fmt: skip
+HOST_FIELDS: Final = (
+    "cpu.if", "cpu.gif", "cpu.tf", "cpu.rf", "cpu.dr7", "cpu.cpl", "cpu.mode", "cpu.paging", "cpu.svme", "cpu.rax",
+    "cpu.iopl", "cpu.shadow", "cpu.nmi_masked", "cpu.mce", "kernel.kvm_rebooting", "kernel.lockdep", "kernel.context",
+)  # fmt: skip
 """Settings with which a host instruction may fault, be trapped, or start from another state."""
 
 
@@ -46,7 +50,14 @@ def comparable(first: EntryPath, second: EntryPath, options: Options) -> bool:
         return False
     entries = [(p.system, p.entry_if, p.entry_gif, p.entry_lockdep, p.entry_context) for p in (first, second)]
     a, b = _parts(first), _parts(second)
-    return a is not None and b is not None and entries[0] == entries[1] and not first.entry_if and first.entry_gif and a == b
+    return (
+        a is not None
+        and b is not None
+        and entries[0] == entries[1]
+        and not first.entry_if
+        and first.entry_gif
+        and a == b
+    )
 
 
 def _parts(path: EntryPath) -> tuple[list[int], list[int], list[bool]] | None:
@@ -57,7 +68,10 @@ def _parts(path: EntryPath) -> tuple[list[int], list[int], list[bool]] | None:
     clgi, vmrun, stgi = ops.index(OP_CLGI), ops.index(OP_VMRUN), ops.index(OP_STGI)
     if not clgi < vmrun < stgi or not all(_quiet(line) for line in path.lines):
         return None
-    flags = [op for op in ops[clgi:vmrun] if op in (OP_STI, OP_CLI)], [op for op in ops[vmrun:] if op in (OP_STI, OP_CLI)]
+    flags = (
+        [op for op in ops[clgi:vmrun] if op in (OP_STI, OP_CLI)],
+        [op for op in ops[vmrun:] if op in (OP_STI, OP_CLI)],
+    )
     if flags != ([OP_STI], [OP_CLI]) or OP_CLI in ops[stgi:] or OP_STI in ops[:clgi] or OP_CLI in ops[:clgi]:
         return None
     return ops[: clgi + 1], ops[stgi:], [True]

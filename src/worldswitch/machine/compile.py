@@ -74,9 +74,7 @@ def compile_scenario(
         scenario=scenario,
         path=entry_path,
         options=options
-        or make_options(
-            profile_name or scenario.profile, scenario.options if profile_name is None else {}, overrides
-        ),
+        or make_options(profile_name or scenario.profile, scenario.options if profile_name is None else {}, overrides),
         host=host,
         guest=guest,
         settings=order_settings(scenario.settings, guest),

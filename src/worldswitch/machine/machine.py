@@ -1,7 +1,7 @@
 """One processor, one kernel, one plan: the run loop.
 
-Each turn of the loop is one step: the events whose place this boundary is arrive; then the processor recognises one that
-is pending, or executes one instruction. Kernel calls are instructions to the processor: they end a shadow and are
+Each turn of the loop is one step: the events whose place this boundary is arrive; then the processor recognises one
+that is pending, or executes one instruction. Kernel calls are instructions to the processor: they end a shadow and are
 followed by a boundary.
 """
 
@@ -28,7 +28,7 @@ from worldswitch.machine.trace import Trace
 from worldswitch.scenario.model import Arrival
 
 STEP_LIMIT: Final = 1000
-"""Steps after which a run is cut off: a livelock, as no path needs a tenth of that a round."""
+"""Steps after which a run is cut off, or twice the length of the host's code where that is more: a livelock."""
 
 REPEATS: Final = 4
 """The same handler entered so many times in a row from the same state: an exception whose handler returns to it."""
@@ -54,7 +54,18 @@ class Machine:
     """A plan under execution. Make one, call :meth:`run` once, read the records."""
 
     __slots__ = (
-        "arrived", "cpu", "idle", "kernel", "plan", "repeats", "running", "seen", "start_seen", "stretches", "step_limit", "trace",
+        "arrived",
+        "cpu",
+        "idle",
+        "kernel",
+        "plan",
+        "repeats",
+        "running",
+        "seen",
+        "start_seen",
+        "step_limit",
+        "stretches",
+        "trace",
         "visits",
     )  # fmt: skip
 
@@ -62,7 +73,7 @@ class Machine:
         self.plan: Plan = plan
         self.trace: Trace | None = trace
         self.stretches: Stretches | None = stretches if trace is None else None
-        self.step_limit: int = STEP_LIMIT
+        self.step_limit: int = max(STEP_LIMIT, 2 * len(plan.host.code.ops))
         self.running: bool = False
         self.idle: int = 0
         self.repeats: int = 0  # of one handler in a row
@@ -242,10 +253,15 @@ class Machine:
             self.cpu.stop = IDLE
 
     def _entered(self, number: int) -> None:
-        """A handler was entered: stop where it is the same again and again, and nothing is left that could change it."""
+        """A handler was entered: stop where it is the same again and again, and nothing is left to change that."""
         handlers = self.cpu.recorder.handlers
         this, last = handlers[number], handlers[number - 1] if number else None
-        if last is None or (this.vector, this.rip, this.rflags, this.kind) != (last.vector, last.rip, last.rflags, last.kind):
+        if last is None or (this.vector, this.rip, this.rflags, this.kind) != (
+            last.vector,
+            last.rip,
+            last.rflags,
+            last.kind,
+        ):
             self.repeats = 0
             return
         self.repeats += 1

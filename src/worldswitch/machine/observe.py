@@ -34,7 +34,7 @@ def _shadow(bits: int) -> str:
 
 EXIT: Final[dict[str, Reader]] = {
     "round": lambda run, x: x.entry.number,
-    "exit_code": lambda run, x: x.code,
+    "exit_code": lambda run, x: x.code & 0xFFFF_FFFF if run.cpu.options.invalid_exit_code_32 else x.code,  # S10-40
     "name": lambda run, x: exit_name(x.code),
     "exitinfo1": lambda run, x: x.exitinfo1,
     "exitinfo2": lambda run, x: x.exitinfo2,

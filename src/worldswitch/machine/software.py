@@ -27,10 +27,10 @@ class Assignment(NamedTuple):
 def parse_assignment(field: str, value: str) -> Assignment:
     """Parse ``set FIELD=VALUE``; raises ``InputError``.
 
-    ``FIELD`` is a scenario field (``vmcb.int_state``), ``guest.idt.VECTOR`` or ``host.idt.VECTOR``, ``guest.memory`` or
-    ``host.memory`` (``ok``: the pages are there from now on, for accesses and for delivery), ``frame.if``, ``frame.tf``, ``frame.rf`` (the frame the running
-    handler returns through) or ``frame.rip`` (``next``). ``vmcb.eventinj=exitintinfo`` re-injects (S6-71);
-    ``guest.rip=next`` steps over the instruction at RIP.
+    ``FIELD`` is a scenario field (``vmcb.int_state``), ``guest.idt.VECTOR`` or ``host.idt.VECTOR``, ``guest.memory``
+    or ``host.memory`` (``ok``: the pages are there from now on, for accesses and for delivery), ``frame.if``,
+    ``frame.tf``, ``frame.rf`` (the frame the running handler returns through) or ``frame.rip`` (``next``).
+    ``vmcb.eventinj=exitintinfo`` re-injects (S6-71); ``guest.rip=next`` steps over the instruction at RIP.
     """
     if (field, value) == ("vmcb.eventinj", "exitintinfo"):
         return Assignment(_reinject, None)

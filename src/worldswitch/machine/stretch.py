@@ -1,9 +1,9 @@
 """Stretches: host code that runs the same way again and again, executed once and then skipped.
 
-Between two VMRUNs a host executes some forty instructions in which, with nothing pending and no event to arrive, nothing
-is left to chance: the state at the end follows from the state at the beginning. A stretch is such a piece, from the start
-of the program, from an exit, or from a ``set``, to the next VMRUN, ``set`` or end. It is recorded when it is first
-executed, under everything that it depends on, and replayed as one delta from then on.
+Between two VMRUNs a host executes some forty instructions in which, with nothing pending and no event to arrive,
+nothing is left to chance: the state at the end follows from the state at the beginning. A stretch is such a piece, from
+the start of the program, from an exit, or from a ``set``, to the next VMRUN, ``set`` or end. It is recorded when it is
+first executed, under everything that it depends on, and replayed as one delta from then on.
 
 A run with stretches leaves exactly the records of one without; only the fuzz loop uses them.
 """
@@ -34,8 +34,10 @@ Key = tuple[int, ...]
 class Stretch:
     """What one stretch does: the state it leaves, and what it records."""
 
-    __slots__ = ("calls", "gif", "kernel", "last", "nmi_masked", "redundant", "rflags", "rip", "seen", "shadow", "steps",
-                 "warnings")  # fmt: skip
+    __slots__ = (
+        "calls", "gif", "kernel", "last", "nmi_masked", "redundant", "rflags", "rip", "seen", "shadow", "steps",
+        "warnings",
+    )  # fmt: skip
 
     def __init__(self, machine: "Machine", begin: "Begin") -> None:
         cpu, kernel = machine.cpu, machine.kernel
@@ -48,9 +50,7 @@ class Stretch:
         self.steps: int = cpu.step - begin.step
         self.seen: frozenset[int] = frozenset(begin.seen)
         self.last: int = max(seen >> 8 for seen in begin.seen) if begin.seen else begin.rip
-        self.calls: list[tuple[int, int]] = [
-            (step - begin.step, op) for step, op in kernel.call_log[begin.calls :]
-        ]
+        self.calls: list[tuple[int, int]] = [(step - begin.step, op) for step, op in kernel.call_log[begin.calls :]]
         self.warnings: list[Warning] = [
             Warning(w.step - begin.step, w.rip, w.kind, w.cause, w.rule) for w in kernel.warnings[begin.warnings :]
         ]
@@ -129,7 +129,11 @@ class Stretches:
         """At every later boundary: True where the recording is over, kept or not."""
         cpu = machine.cpu
         recorder = cpu.recorder
-        if cpu.guest or not quiet(cpu) or (len(recorder.handlers), len(recorder.entries)) != (begin.handlers, begin.entries):
+        if (
+            cpu.guest
+            or not quiet(cpu)
+            or (len(recorder.handlers), len(recorder.entries)) != (begin.handlers, begin.entries)
+        ):
             return True
         op = machine.plan.host.code.ops[cpu.regs.rip]
         if op not in ENDS:
@@ -159,8 +163,9 @@ def depends_on(machine: "Machine") -> Key:
 def kernel_state(kernel: Kernel) -> Key:
     """The kernel's state as a tuple; in a quiet host the depth of handlers is 0."""
     return (
-        kernel.debug_locks, kernel.hardirqs_enabled, kernel.hardirq_context, kernel.chain_key, kernel.recorded_chain_key,
-        kernel.hardirqs_traced_on, kernel.context, kernel.context_tracking, kernel.rcu_watching, kernel.instrumentation,
+        kernel.debug_locks, kernel.hardirqs_enabled, kernel.hardirq_context, kernel.chain_key,
+        kernel.recorded_chain_key, kernel.hardirqs_traced_on, kernel.context,
+        kernel.context_tracking, kernel.rcu_watching, kernel.instrumentation,
         kernel.rebooting, kernel.in_nmi, kernel.nmi_state, kernel.irq_was_on.get(0, False), len(kernel.entry_stack),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from worldswitch.core.bits import RFLAGS_IF, SHADOW_MOVSS, SHADOW_STI
 from worldswitch.core.names import event_name, exception_name, exit_name
 from worldswitch.core.record import KIND_EXCEPTION, KIND_INJECTED, KIND_INTR, KIND_VIRQ, KINDS, WORLDS, Exit, Handler
-from worldswitch.core.state import Cpu, END, HOST_BUG, IDLE, INIT_RESET, LIMIT, SHUTDOWN
+from worldswitch.core.state import END, HOST_BUG, IDLE, INIT_RESET, LIMIT, SHUTDOWN, Cpu
 from worldswitch.kernel.state import CONTEXTS, WARN_KINDS
 
 if TYPE_CHECKING:

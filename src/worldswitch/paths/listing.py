@@ -31,7 +31,7 @@ def parse_listing(text: str, first_line: int = 0) -> tuple[Line, ...]:
     pending_label = ""
     labels: set[str] = set()
     for number, raw in enumerate(text.splitlines()):
-        body, hash_sign, comment = raw.partition("#")
+        body, _, comment = raw.partition("#")
         body = body.strip()
         try:
             if body in (".noinstr", ".text"):

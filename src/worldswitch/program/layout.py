@@ -61,7 +61,7 @@ class Layout:
 
     def name_places(self) -> None:
         """Fill ``marks`` from the landmarks and handlers; of two names for one place the later landmark wins."""
-        names = {place: name for place, name in self.handler_names.items()}
+        names = dict(self.handler_names)
         names[self.code.start] = self.home
         for name in LANDMARKS:
             for number, place in enumerate(self.landmarks.get(name, ())):

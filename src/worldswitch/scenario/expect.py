@@ -128,9 +128,7 @@ def _shown(key: str, value: Any) -> Any:
 # --- reading -------------------------------------------------------------------------------
 
 
-def read_expectations(
-    document: Document, table: dict[str, Any], path: str, nested: bool = False
-) -> Expectations:
+def read_expectations(document: Document, table: dict[str, Any], path: str, nested: bool = False) -> Expectations:
     """The ``[expect]`` table of a scenario on entry path ``path``; raises ``InputError``."""
     result = Expectations()
     keys = NESTED_KEYS if nested else EXPECT_KEYS

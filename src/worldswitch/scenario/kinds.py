@@ -236,7 +236,7 @@ class Pending:
 
 
 class GuestPlace:
-    """A place in the guest program: ``guest``, ``guest+2``, ``noncanonical``; inside, a Code index (0 = non-canonical)."""
+    """A place in the guest program: ``guest``, ``guest+2``, ``noncanonical``; inside, a Code index (0: the last)."""
 
     def parse(self, value: Any) -> int:
         """The Code index; that it lies in the program is checked where the program is known."""

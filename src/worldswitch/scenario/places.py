@@ -1,9 +1,9 @@
 """Arrival points: the boundary at which an event arrives.
 
-``vmrun`` is the boundary before the instruction at that landmark, ``vmrun-1`` one instruction of the path's own earlier,
-``sti@2`` the same in the second round. ``guest+2`` is the boundary after two instructions of the guest completed since
-VMRUN, in whichever guest code. ``handler:0x02`` is the entry of the host's handler for that vector, ``handler:0x02@2``
-its second run.
+``vmrun`` is the boundary before the instruction at that landmark, ``vmrun-1`` one instruction of the path's own
+earlier, ``sti@2`` the same in the second round. ``guest+2`` is the boundary after two instructions of the guest
+completed since VMRUN, in whichever guest code. ``handler:0x02`` is the entry of the host's handler for that vector,
+``handler:0x02@2`` its second run.
 """
 
 import re

@@ -70,6 +70,7 @@ class Reader:
         self.document = document
 
     def scenario(self) -> Scenario:
+        """The whole scenario; raises ``InputError``."""
         data = self.document.data
         self.keys(data, self.top, ())
         if "format" not in data:
@@ -90,29 +91,35 @@ class Reader:
         return scenario
 
     def worlds(self, scenario: Scenario, data: dict[str, Any]) -> None:
+        """The host and the guest; other levels where there are some."""
         self.host(scenario, self.table(data, "host", ()))
         self.guest(scenario, self.table(data, "guest", ()))
 
     def expectations(self, scenario: Scenario, table: dict[str, Any]) -> None:
+        """``[expect]``."""
         scenario.expect = read_expectations(self.document, table, scenario.path)
 
     # --- pieces -----------------------------------------------------------------------------
 
     def error(self, path: Path_, message: str) -> InputError:
+        """The complaint about what stands at ``path``."""
         return self.document.error(message, path)
 
     def keys(self, table: dict[str, Any], allowed: Sequence[str], path: Path_) -> None:
+        """Complain about a key that is not ``allowed``."""
         for key in table:
             if key not in allowed:
                 raise self.error((*path, key), f"unknown field; there are {', '.join(allowed)}")
 
     def table(self, data: dict[str, Any], key: str, path: Path_) -> dict[str, Any]:
+        """The table at a key; empty where it is missing."""
         value = data.get(key, {})
         if not isinstance(value, dict):
             raise self.error((*path, key), f"expected a table, not {describe(value)}")
         return value
 
     def string(self, data: dict[str, Any], key: str, path: Path_, default: str = "") -> str:
+        """The string at a key."""
         value = data.get(key, default)
         if not isinstance(value, str):
             raise self.error((*path, key), f"expected a string, not {describe(value)}")
@@ -126,6 +133,7 @@ class Reader:
             raise self.error(path, f"{error.field} {error.message}".strip()) from None
 
     def options(self, table: dict[str, Any]) -> dict[str, str]:
+        """Model options."""
         for name, value in table.items():
             option = OPTIONS.get(name)
             if option is None:
@@ -136,6 +144,7 @@ class Reader:
         return dict(table)
 
     def settings(self, scenario: Scenario, name: str, table: dict[str, Any]) -> None:
+        """The fields of one table."""
         fields = _BY_TABLE[name]
         others = GUEST_KEYS if name == "guest" else ()
         self.keys(table, (*fields, *others), (name,))
@@ -144,6 +153,7 @@ class Reader:
                 scenario.settings[f"{name}.{key}"] = self.at((name, key), fields[key].kind.parse, value)
 
     def host(self, scenario: Scenario, table: dict[str, Any]) -> None:
+        """``[host]``."""
         self.keys(table, HOST_KEYS, ("host",))
         scenario.path = self.string(table, "path", ("host",))
         scenario.host = self.world(table, "host", ())
@@ -157,6 +167,7 @@ class Reader:
         scenario.between = self.program(table.get("between", []), ("host", "between"))
 
     def guest(self, scenario: Scenario, table: dict[str, Any]) -> None:
+        """``[guest]``."""
         scenario.guest = self.world(table, "guest", DEFAULT_GUEST)
         for name in ("guest.rip", "vmcb.nrip"):
             steps = len(parse_program(list(scenario.guest.program)))
@@ -165,6 +176,7 @@ class Reader:
                 raise self.error(path, f"beyond the guest program, which has {steps} instructions")
 
     def world(self, table: dict[str, Any], name: str, default: tuple[str, ...]) -> Program:
+        """Program, IDT and handlers of one world."""
         listing = name in ("host", "l1")
         program = self.program(table["program"], (name, "program"), listing) if "program" in table else default
         idt: dict[int, GateSpec] = {}
@@ -176,6 +188,7 @@ class Reader:
         return Program(program, idt, handlers)
 
     def program(self, value: Any, path: Path_, listing: bool = False) -> tuple[str, ...]:
+        """A program in canonical spelling; as a ``listing`` it may have labels."""
         if not isinstance(value, list):
             raise self.error(path, f"expected a list of instructions, not {describe(value)}")
         if len(value) > MAX_PROGRAM:
@@ -209,6 +222,7 @@ class Reader:
         return result
 
     def gate(self, value: Any, path: Path_) -> GateSpec:
+        """One IDT entry."""
         if isinstance(value, str):
             value = {"meets": value}
         if not isinstance(value, dict):
@@ -224,6 +238,7 @@ class Reader:
         return GateSpec(outcome, kind == "trap", dpl)
 
     def events(self, items: Any) -> tuple[Arrival, ...]:
+        """All events."""
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise self.error(("event",), "expected [[event]] tables")
         if len(items) > MAX_EVENTS:
@@ -231,6 +246,7 @@ class Reader:
         return tuple(self.event(item, ("event", index)) for index, item in enumerate(items))
 
     def event(self, item: dict[str, Any], path: Path_) -> Arrival:
+        """One event."""
         self.keys(item, EVENT_KEYS, path)
         for key in ("kind", "at"):
             if key not in item:

@@ -10,7 +10,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from worldswitch.commands.common import DEFAULT_OUT, add_json_argument, add_model_arguments, model_options, path_names, print_json
+from worldswitch.commands.common import (
+    DEFAULT_OUT,
+    add_json_argument,
+    add_model_arguments,
+    model_options,
+    path_names,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from worldswitch.fuzzing.campaign import Campaign
@@ -28,15 +35,25 @@ LINE_EVERY: Final = 5.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fuzz``."""
     add_model_arguments(parser)
-    parser.add_argument("--target", metavar="NAME", default="world-switch", help="world-switch (default), sequence or nested")
+    parser.add_argument(
+        "--target", metavar="NAME", default="world-switch", help="world-switch (default), sequence or nested"
+    )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--time", metavar="S", type=float, default=None, help="seconds to fuzz")
     limit.add_argument("--runs", metavar="N", type=int, default=None, help="cases to execute")
-    parser.add_argument("--seed", metavar="N", type=int, default=1, help="of libFuzzer's random numbers (default: %(default)s)")
-    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="processes at work (default: %(default)s)")
-    parser.add_argument("--out", metavar="DIR", default=DEFAULT_OUT, help="the campaign's directory (default: %(default)s)")
     parser.add_argument(
-        "--seeds", metavar="DIR", action="append", default=[], help="scenario files to start from, such as corpus/world-switch"
+        "--seed", metavar="N", type=int, default=1, help="of libFuzzer's random numbers (default: %(default)s)"
+    )
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="processes at work (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="DIR", default=DEFAULT_OUT, help="the campaign's directory (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="scenario files to start from, such as corpus/world-switch",
     )
     add_json_argument(parser)
 
@@ -162,7 +179,9 @@ def print_summary(campaign: "Campaign", result: "Result") -> None:
 
 def report_failure(result: "Result") -> None:
     """The fuzzing process itself failed: say how, and where its input is."""
-    print(f"the fuzzing process ended with {result.outcome}: a defect of this program; please report it", file=sys.stderr)
+    print(
+        f"the fuzzing process ended with {result.outcome}: a defect of this program; please report it", file=sys.stderr
+    )
     if result.failure:
         print(result.failure.summary, file=sys.stderr)
     if result.artifact:

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``minimize``."""
     parser.add_argument("finding", metavar="FINDING", help="a finding's directory, scenario file or signature")
     parser.add_argument("--signature", metavar="SIGNATURE", default="", help="the finding to keep (default: the first)")
-    parser.add_argument("--write", metavar="FILE", default="", help="where to write the result (default: standard output)")
+    parser.add_argument(
+        "--write", metavar="FILE", default="", help="where to write the result (default: standard output)"
+    )
     add_model_arguments(parser)
     add_out_argument(parser)
 

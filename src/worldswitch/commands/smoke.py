@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cases", metavar="N", type=int, default=0, help="cases to execute (default: as shipped)")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of the random numbers (default: %(default)s)")
     parser.add_argument("--profile", metavar="NAME", default="", help="the processor model's profile (default: amd)")
-    parser.add_argument("--set", metavar="OPTION=VALUE", action="append", default=[], dest="options", help="a model option")
+    parser.add_argument(
+        "--set", metavar="OPTION=VALUE", action="append", default=[], dest="options", help="a model option"
+    )
     add_json_argument(parser)
 
 

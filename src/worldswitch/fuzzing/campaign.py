@@ -176,7 +176,7 @@ class Campaign:
         path = self._path(record)
         if path:
             scenario.path = self._reference(path, record)
-        scenario.about = record.message[:1].upper() + record.message[1:]
+        scenario.about = record.message
         return scenario_text(scenario)
 
     def _path(self, record: Record) -> EntryPath | None:

@@ -22,7 +22,7 @@ def test_stgi_and_clgi() -> None:
 
 
 def test_vmrun_sets_gif_and_does_not_check_it() -> None:
-    """S3-02, S3-04: from GIF=0 and from GIF=1; the guest can be interrupted."""
+    """S3-02, S3-04, S6-10: from GIF=0 and from GIF=1; the guest can be interrupted."""
     for cpu in ({"gif": False}, {"gif": True}):
         run = play(guest=["nop", "vmmcall"], cpu=cpu, events=["intr@guest+1"])
         assert [(h.world, h.gif) for h in run.recorder.handlers] == [(1, True)]
@@ -338,6 +338,26 @@ def test_injected_nmi_whose_delivery_exits(value: str, mask: bool) -> None:
         vnmi_mask_on_injection_exit=value,
     )
     assert (exit_codes(run), only_exit(run).v_nmi_mask) == (["npf"], mask)
+
+
+def test_host_iret_leaves_the_virtual_mask() -> None:
+    """S4-33: only the guest's IRET clears it, so the second virtual NMI waits in the second round."""
+    run = play(
+        ["vmrun", "int 0x80"],
+        guest=["vmmcall"],
+        intercept=["nmi"],
+        vmcb=VNMI,
+        handlers={2: ["vmmcall"]},
+        rounds=2,
+        between=["set vmcb.v_nmi=true", "set guest.rip=guest"],
+    )
+    assert [(record.v_nmi, record.v_nmi_mask) for record in run.recorder.exits] == [(False, True), (True, True)]
+
+
+def test_fields_of_vnmi_without_vnmi() -> None:
+    """S1-30: they are written back only where it is enabled."""
+    run = play(intercept=["nmi"], vmcb={"eventinj": "nmi", "v_nmi": True, "v_nmi_mask": True}, idt={2: "npf"})
+    assert (exit_codes(run), only_exit(run).v_nmi, only_exit(run).v_nmi_mask) == (["npf"], True, True)
 
 
 def test_physical_nmi_precedes_virtual_nmi() -> None:

@@ -275,6 +275,22 @@ def test_intercepted_page_fault() -> None:
     assert (record.code, record.cr2, record.exitinfo1, record.exitinfo2) == (0x4E, 0x1234, 2, 0x5000)
 
 
+def test_intercepted_page_fault_of_a_delivery() -> None:
+    """S6-90, S6-72 (i): the address is that of the stack; other exceptions of a delivery have none."""
+    record = only_exit(play(intercept=["exception:pf"], vmcb={"eventinj": "intr:0x68"}, idt={0x68: "pf"}))
+    assert (record.code, record.exitinfo1, record.exitinfo2, record.cr2) == (0x4E, 2, 0x7FF8, 0)
+    record = only_exit(play(intercept=["exception:gp"], vmcb={"eventinj": "intr:0x68"}, idt={0x68: "gp"}))
+    assert record.exitinfo2 == 0
+
+
+def test_unintercepted_page_fault_of_a_delivery_writes_cr2() -> None:
+    """S6-90: also where it becomes a double fault, as both have happened by then (APM2 15.12.9)."""
+    run = play(vmcb={"eventinj": "intr:0x68"}, idt={0x68: "pf"}, handlers={14: ["vmmcall"]})
+    assert only_exit(run).cr2 == 0x7FF8
+    run = play(intercept=["exception:df"], vmcb={"eventinj": "pf"}, idt={14: "pf"})
+    assert (exit_codes(run), only_exit(run).cr2) == (["df"], 0x7FF8)
+
+
 def test_unintercepted_page_fault_writes_cr2() -> None:
     """S6-90: in the guest, where the exit then saves it."""
     run = play(guest=["store pf"], handlers={14: ["vmmcall"]}, state={"cr2": 0x1234})

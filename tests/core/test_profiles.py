@@ -58,7 +58,7 @@ SCENARIOS: dict[str, tuple[dict[str, Any], str]] = {
     "inject INTR, NPF": injection("intr:0x68", NESTED, "npf"),
     "inject UD, NPF": injection("ud", NESTED, "npf"),
     "inject, shutdown": (
-        {"intercept": ["shutdown"], "vmcb": {"eventinj": "ss"}, "idt": {12: "gp", 8: "gp"}}, "shutdown",
+        {"intercept": ["shutdown"], "vmcb": {"eventinj": "ss"}, "idt": {12: "gp", 13: "gp", 8: "gp"}}, "shutdown",
     ),
     "inject, handler": ({"vmcb": {"eventinj": "intr:0x68"}, "handlers": {0x68: ["vmmcall"]}}, "vmmcall"),
     "STI;VMMCALL": ({"guest": ["sti", "vmmcall"], "state": {"if": False}}, "vmmcall"),
@@ -102,13 +102,11 @@ def test_every_cell_is_checked() -> None:
 # --- the other measured differences
 
 
-@pytest.mark.parametrize(
-    ("profile", "code"), [("amd", 0x62), ("qemu-7.2", 0x62), ("qemu-10", 0x62), ("bochs-2.7", 0x63)]
-)
-def test_ext_bit(profile: str, code: int) -> None:
+@pytest.mark.parametrize(("profile", "ext"), [("amd", 0), ("qemu-7.2", 0), ("qemu-10", 0), ("bochs-2.7", 1)])
+def test_ext_bit(profile: str, ext: int) -> None:
     """S6-96, S6-97: QEMU clears EXT, Bochs sets it."""
     run = play(intercept=["exception:gp"], vmcb={"eventinj": "ss"}, idt={12: "gp"}, profile=profile)
-    assert only_exit(run).exitinfo1 == code
+    assert only_exit(run).exitinfo1 & 1 == ext
 
 
 @pytest.mark.parametrize(("profile", "word"), [("amd", 0), ("qemu-7.2", 0x68), ("qemu-10", 0x68), ("bochs-2.7", 0)])

@@ -95,6 +95,19 @@ def test_guest_state_is_loaded() -> None:
     assert (frame.rip - 1, frame.cpl, bool(frame.rflags & 0x200), run.cpu.regs.cr2) == (3, 3, False, 0x77)
 
 
+def test_controls_are_loaded_by_every_vmrun() -> None:
+    """S6-06: intercepts, V_* and EVENTINJ as software left them for that round."""
+    run = play(
+        ["vmrun", "stgi"],
+        guest=["pause", "vmmcall"],
+        intercept=["pause"],
+        rounds=3,
+        between=["set vmcb.intercepts=vmrun,vmmcall", "set vmcb.v_irq=true", "set vmcb.v_intr_prio=15"],
+    )
+    assert exit_codes(run) == ["pause", "vmmcall", "vmmcall"]
+    assert [kind for _, kind, _, _ in taken(run)] == ["virq", "virq"]
+
+
 def test_real_mode_guest_runs_at_cpl_0() -> None:
     """S6-07: the CPL field does not count there (APM2 15.5.1)."""
     run = play(guest=["int 0x80"], state={"mode": "real", "cpl": 3}, handlers={0x80: ["spin"]})

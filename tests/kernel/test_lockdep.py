@@ -217,7 +217,7 @@ def test_mutants(listing: str, expected: list[str]) -> None:
 
 
 def test_missing_sti_lets_no_intr_exit() -> None:
-    """S8-66, S5-03, T-149: the guest spins for ever with the INTR pending, and lockdep is content."""
+    """S8-66, S5-03, S5-15, T-149: the guest spins for ever with the INTR pending, and lockdep is content."""
     run = play(path=linux(move("raw_local_irq_enable", "")), guest=["spin"], intercept=["intr"], events=["intr@guest"])
     assert (run.cpu.stop, run.recorder.exits, run.cpu.irr, warnings(run)) == (IDLE, [], [0x20], [])
     run = play(path=linux(PATH), guest=["spin"], intercept=["intr"], events=["intr@guest"])

@@ -78,7 +78,7 @@ class Stretch:
 class Begin:
     """A stretch under way, not known yet: where its records begin."""
 
-    __slots__ = ("calls", "entries", "handlers", "key", "redundant", "rip", "seen", "step", "warnings")
+    __slots__ = ("calls", "key", "redundant", "rip", "seen", "step", "untouched", "warnings")
 
     def __init__(self, machine: "Machine", key: Key) -> None:
         self.key: Key = key
@@ -88,8 +88,7 @@ class Begin:
         self.calls: int = len(machine.kernel.call_log)
         self.warnings: int = len(machine.kernel.warnings)
         self.redundant: int = machine.kernel.redundant
-        self.handlers: int = len(machine.cpu.recorder.handlers)
-        self.entries: int = len(machine.cpu.recorder.entries)
+        self.untouched: tuple[int, ...] = untouched(machine.cpu)
 
 
 class Stretches:
@@ -128,12 +127,7 @@ class Stretches:
     def end(self, machine: "Machine", begin: Begin) -> bool:
         """At every later boundary: True where the recording is over, kept or not."""
         cpu = machine.cpu
-        recorder = cpu.recorder
-        if (
-            cpu.guest
-            or not quiet(cpu)
-            or (len(recorder.handlers), len(recorder.entries)) != (begin.handlers, begin.entries)
-        ):
+        if cpu.guest or not quiet(cpu) or untouched(cpu) != begin.untouched:
             return True
         op = machine.plan.host.code.ops[cpu.regs.rip]
         if op not in ENDS:
@@ -141,6 +135,15 @@ class Stretches:
         if cpu.step > begin.step:
             self._known(machine.plan.host)[begin.key] = Stretch(machine, begin)
         return True
+
+
+def untouched(cpu: Cpu) -> tuple[int, ...]:
+    """What a stretch that can be replayed leaves alone: no event was taken or dropped, and none of these registers set."""
+    recorder, regs = cpu.recorder, cpu.regs
+    return (
+        len(recorder.handlers), len(recorder.entries), len(recorder.exits), len(recorder.acknowledged),
+        len(recorder.discarded), len(recorder.superseded), cpu.tpr, cpu.host_world.rep_left, regs.cr2, regs.dr6, regs.dr7,
+    )  # fmt: skip
 
 
 def quiet(cpu: Cpu) -> bool:

@@ -169,12 +169,24 @@ def print_summary(campaign: "Campaign", result: "Result") -> None:
         for record in mine:
             print(f"  {record.signature}  ({max(1, record.paths[name])} cases, first after {record.first_execution})")
             print(f"      {record.message}")
-    for record in list(store.records.values())[:PRINTED]:
-        directory = store.finding_directory(record.signature)
-        reduced = directory / "minimized.toml"
-        print(f"\n{reduced if record.minimized else directory / 'scenario.toml'}:")
-        text = (reduced if record.minimized else directory / "scenario.toml").read_text(encoding="utf-8")
+    shown = list(store.records.values())[:PRINTED]
+    for record in shown:
+        file = reproducer(campaign, record.signature)
+        print(f"\n{file}:")
+        text = file.read_text(encoding="utf-8")
         print("".join(f"    {line}".rstrip() + "\n" for line in text.splitlines()), end="")
+    if shown:
+        file = reproducer(campaign, shown[0].signature)
+        paths = ",".join(campaign.configuration.paths) if campaign.target.paths else ""
+        print(f"\nstep by step: worldswitch run {file}" + (f" --path {paths}" if paths else ""))
+        print(f"why:          worldswitch explain {file.parent}")
+
+
+def reproducer(campaign: "Campaign", signature: str) -> Path:
+    """A finding's smallest scenario, or its first where it has not been reduced."""
+    directory = campaign.store.finding_directory(signature)
+    reduced = directory / "minimized.toml"
+    return reduced if campaign.store.records[signature].minimized else directory / "scenario.toml"
 
 
 def report_failure(result: "Result") -> None:

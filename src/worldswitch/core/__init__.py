@@ -20,3 +20,11 @@ Written as an executable specification: a rule of the manual stands in one place
 
 No clock, no randomness, no global state: the same start gives the same run.
 """
+
+from importlib.util import find_spec
+
+
+def compiled() -> bool:
+    """Whether the compiled core runs, and not the Python sources: the results are the same."""
+    spec = find_spec("worldswitch.core.execute")
+    return spec is not None and not (spec.origin or "").endswith(".py")

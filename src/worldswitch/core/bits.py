@@ -120,6 +120,7 @@ EXIT_POPF: Final = 0x71
 EXIT_RSM: Final = 0x73
 EXIT_IRET: Final = 0x74
 EXIT_SWINT: Final = 0x75
+EXIT_PAUSE: Final = 0x77
 EXIT_HLT: Final = 0x78
 EXIT_INVLPGA: Final = 0x7A
 EXIT_IOIO: Final = 0x7B

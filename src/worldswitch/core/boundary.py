@@ -114,6 +114,8 @@ def smi(cpu: Cpu) -> bool:
     record.shadow = cpu.shadow
     record.nmi_masked = cpu.nmi_masked
     cpu.recorder.handlers.append(record)
+    if cpu.options.smi_ends_shadow:
+        cpu.shadow = SHADOW_NONE  # S10-54
     return True
 
 
@@ -189,6 +191,7 @@ def intr(cpu: Cpu) -> bool:
     if shadow.blocks_intr(cpu):  # S2-30
         return False
     cpu.irr.pop()  # S5-07: acknowledged
+    cpu.virq_dropped = cpu.options.intr_drops_virq  # S10-48
     cpu.recorder.acknowledged.append((cpu.step, KIND_INTR, vector))
     deliver(cpu, KIND_INTR, event_word(TYPE_INTR, vector), cpu.regs.rip, False)
     return True
@@ -211,12 +214,15 @@ def virtual_intr(cpu: Cpu) -> bool:
         return False
     if vmcb.vgif_enable and not vmcb.vgif:  # S3-33
         return False
-    passes = cpu.virq_gate_open if cpu.options.vtpr_reevaluated_on_if_change else virq_passes_tpr(vmcb)  # S5-23
-    if not passes:
+    options = cpu.options
+    passes = cpu.virq_gate_open if options.vtpr_reevaluated_on_if_change else virq_passes_tpr(vmcb)  # S5-23
+    if not passes and not (options.virq_prio_equal_passes and vmcb.v_intr_prio == vmcb.v_tpr & 0xF):  # S10-49
+        return False
+    if cpu.virq_dropped:  # S10-48
         return False
     if vmcb.intercepts[EXIT_VINTR]:  # S5-10: V_IRQ stays
         vmexit(cpu, EXIT_VINTR)
         return True
-    vmcb.v_irq = False  # S5-11: before the IDT is read
+    vmcb.v_irq = options.virq_cleared_after_delivery  # S5-11: before the IDT is read; or S10-47
     deliver(cpu, KIND_VIRQ, event_word(TYPE_INTR, vmcb.v_intr_vector), cpu.regs.rip, False)
     return True

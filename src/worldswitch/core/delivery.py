@@ -10,6 +10,7 @@ from worldswitch.core import shadow
 from worldswitch.core.bits import (
     DR6_BS,
     ERROR_CODE_VECTORS,
+    EVENT_EV,
     EVENT_V,
     EXIT_EXCEPTION,
     EXIT_NPF,
@@ -19,9 +20,11 @@ from worldswitch.core.bits import (
     RFLAGS_RF,
     RFLAGS_TF,
     RFLAGS_VM,
+    SHADOW_NONE,
     TYPE_EXCEPTION,
     TYPE_NMI,
     TYPE_SOFT,
+    VECTOR_AC,
     VECTOR_DB,
     VECTOR_DF,
     VECTOR_GP,
@@ -34,10 +37,13 @@ from worldswitch.core.bits import (
     event_word,
 )
 from worldswitch.core.isa import GATE_NPF, GATE_OK, GATE_TASK
+from worldswitch.core.options import SOURCE_ARCHITECTURAL, SOURCE_LAST_NOTED, SOURCE_QEMU
 from worldswitch.core.record import (
     KIND_EXCEPTION,
     KIND_INJECTED,
     KIND_NMI,
+    KIND_SOFT,
+    KIND_VIRQ,
     WORLD_GUEST,
     WORLD_HOST,
     Handler,
@@ -60,6 +66,8 @@ CONTRIBUTORY: Final = 1
 PAGE_FAULT: Final = 2
 DOUBLE_FAULT: Final = 3
 CONTRIBUTORY_VECTORS: Final = frozenset({0, 10, 11, 12, 13, 21, 29, 30})  # S6-100
+
+_QEMU_ERROR_CODES: Final = frozenset({VECTOR_DF, VECTOR_TS, VECTOR_NP, VECTOR_SS, VECTOR_GP, VECTOR_PF, VECTOR_AC})
 
 ALONE: Final = 0
 BECOMES_DF: Final = 1
@@ -96,6 +104,8 @@ def compose(first: int, second: int) -> int:
 def raise_fault(cpu: Cpu, vector: int, error_code: int = -1, address: int = 0) -> None:
     """A fault-class exception of the instruction at RIP, which has not completed (S6-111)."""
     if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + vector]:
+        if cpu.options.exception_intercept_ends_shadow:
+            cpu.shadow = SHADOW_NONE  # S10-62
         # S6-90: CR2 is not written; an exception exit for a fault has nRIP 0 (S1-71)
         vmexit(cpu, EXIT_EXCEPTION + vector, max(error_code, 0), address if vector == VECTOR_PF else 0)
         return
@@ -117,8 +127,8 @@ def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> 
     EXITINTINFO.V=1 (S6-74).
     """
     cpu.vectoring = word
-    if cpu.options.exitintinfo_qemu and cpu.guest and not cpu.vmcb.eventinj & EVENT_V:
-        cpu.vmcb.eventinj = _qemu_native_word(word)  # S6-81
+    if cpu.options.exitintinfo_source != SOURCE_ARCHITECTURAL and cpu.guest:
+        _note(cpu, kind, word)
     world = cpu.world()
     faults = 0
     while True:
@@ -135,13 +145,13 @@ def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> 
             vmexit(cpu, EXIT_TASK_SWITCH, TASK_SELECTOR, _task_switch_info(cpu, kind, word))
             return
         fault = VECTOR_PF if outcome == GATE_NPF else outcome  # without nested paging the page is simply not there
-        code = _error_code(cpu, fault, vector, software)
+        code = _error_code(cpu, fault, vector, software and not _as_hardware(cpu, kind, word))
         if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + fault]:  # S6-72 (i)
             vmexit(cpu, EXIT_EXCEPTION + fault, max(code, 0), STACK_ADDRESS if fault == VECTOR_PF else 0)
             return
         if fault == VECTOR_PF:
             cpu.regs.cr2 = STACK_ADDRESS
-        becomes = compose(fault_class(word), vector_class(fault))  # S6-72 (ii)
+        becomes = compose(_first_class(cpu, kind, word), vector_class(fault))  # S6-72 (ii)
         cpu.recorder.superseded.append((cpu.step, word))
         faults += 1
         if faults > FAULT_LIMIT:
@@ -151,13 +161,16 @@ def deliver(cpu: Cpu, kind: int, word: int, return_rip: int, software: bool) -> 
             shutdown(cpu)
             return
         if becomes == BECOMES_DF:
-            if cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_DF]:  # S6-72 (iii)
+            intercepted = cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + VECTOR_DF]
+            if intercepted and not cpu.options.composed_df_intercept_ignored:  # S6-72 (iii), S10-46
                 report_event = not cpu.options.exitintinfo_invalid_on_df_exit  # S6-78
                 vmexit(cpu, EXIT_EXCEPTION + VECTOR_DF, report_event=report_event)
                 return
             fault, code = VECTOR_DF, 0  # S6-104
         word = event_word(TYPE_EXCEPTION, fault, code)  # S6-72 (iv)
         cpu.vectoring = word
+        if cpu.options.exitintinfo_source == SOURCE_LAST_NOTED and cpu.guest:
+            cpu.noted = word
         kind = KIND_EXCEPTION
         software = False
         return_rip = cpu.regs.rip
@@ -184,7 +197,8 @@ def _error_code(cpu: Cpu, fault: int, vector: int, software: bool) -> int:
         return PF_WRITE
     external = 1 if cpu.options.idt_gp_ext_bit and not software else 0  # S6-96, S6-97
     if fault in (VECTOR_GP, VECTOR_NP):
-        return vector * 8 + 2 + external  # an IDT entry: bit 1
+        scale = 16 if cpu.options.idt_error_code_16 and cpu.regs.long_mode() else 8  # S10-43
+        return vector * scale + 2 + external  # an IDT entry: bit 1
     return external if fault in (VECTOR_SS, VECTOR_TS) else 0  # a stack; the other codes have no EXT bit
 
 
@@ -231,8 +245,10 @@ def _enter_handler(cpu: Cpu, kind: int, word: int, gate: Gate, return_rip: int) 
     world.rep_left = 0
     cpu.vectoring = 0  # S6-79
     cpu.injecting = False  # VMRUN is complete (S2-70, S2-74)
-    if cpu.options.exitintinfo_qemu and cpu.guest:
+    if cpu.options.exitintinfo_source == SOURCE_QEMU and cpu.guest:
         cpu.vmcb.eventinj &= ~EVENT_V  # S6-81: leaves a non-valid event behind
+    if kind == KIND_VIRQ:
+        cpu.vmcb.v_irq = False  # S10-47: where it was not cleared before
 
 
 def _pushed_flags(cpu: Cpu, kind: int, vector: int) -> int:
@@ -241,6 +257,43 @@ def _pushed_flags(cpu: Cpu, kind: int, vector: int) -> int:
     return rflags | RFLAGS_RF if kind == KIND_EXCEPTION and vector != VECTOR_DB else rflags
 
 
-def _qemu_native_word(word: int) -> int:
-    """QEMU's record of a native event: TYPE 4 for INTn, 3 for everything else (S6-81, correction)."""
-    return word if event_type(word) == TYPE_SOFT else (word & ~0x700) | TYPE_EXCEPTION << 8
+def _first_class(cpu: Cpu, kind: int, word: int) -> int:
+    """The double-fault class of the event that met a fault (S6-100), or what an option makes of an injected one."""
+    if kind == KIND_INJECTED:
+        if cpu.options.injected_exception_benign:
+            return BENIGN  # S10-45
+        if cpu.options.vector_20_page_fault and event_type(word) == TYPE_EXCEPTION and word & 0xFF == 20:
+            return PAGE_FAULT  # S10-63
+    return fault_class(word)
+
+
+def _as_hardware(cpu: Cpu, kind: int, word: int) -> bool:
+    """Whether EXT takes an injected #BP or #OF for an event of the hardware (S10-61)."""
+    injected = kind == KIND_INJECTED and event_type(word) == TYPE_EXCEPTION
+    return injected and cpu.options.idt_ext_bit_of_injected_bp_of
+
+
+def _note(cpu: Cpu, kind: int, word: int) -> None:
+    """What an implementation notes for EXITINTINFO where that is not the event under delivery."""
+    if cpu.options.exitintinfo_source == SOURCE_QEMU:
+        if not cpu.vmcb.eventinj & EVENT_V:
+            cpu.vmcb.eventinj = _qemu_native_word(kind, word, cpu.vmcb.eventinj)  # S6-81
+    elif kind == KIND_INJECTED or (
+        event_type(word) == TYPE_EXCEPTION and (kind != KIND_SOFT or word & 0xFF != VECTOR_DB)
+    ):
+        cpu.noted = word
+    else:
+        cpu.vectoring = cpu.noted  # S10-64: Bochs notes no INTR, NMI, INTn or ICEBP
+
+
+def _qemu_native_word(kind: int, word: int, eventinj: int) -> int:
+    """QEMU's record of a native event (S6-81, correction; S10-42).
+
+    TYPE is 4 for INTn, INT3 and INTO, 3 for everything else. The error code is written for the vectors that have one;
+    for others what EVENTINJ held stays.
+    """
+    vector = word & 0xFF
+    native = event_word(TYPE_SOFT if kind == KIND_SOFT else TYPE_EXCEPTION, vector)
+    if vector in _QEMU_ERROR_CODES:
+        return native | EVENT_EV | word >> 32 << 32
+    return native | eventinj >> 32 << 32

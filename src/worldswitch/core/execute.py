@@ -21,6 +21,7 @@ from worldswitch.core.bits import (
     EXIT_IOIO,
     EXIT_IRET,
     EXIT_NPF,
+    EXIT_PAUSE,
     EXIT_POPF,
     EXIT_PUSHF,
     EXIT_RSM,
@@ -140,6 +141,8 @@ def perform(cpu: Cpu, op: int, arg: int) -> int:
     regs = cpu.regs
     if op == OP_PLAIN or op == OP_LSS:  # S2-04
         regs.rip += 1
+        if op == OP_LSS and cpu.options.lss_creates_shadow:
+            return shadow.after_ss_load(cpu)  # S10-51
         return SHADOW_NONE
     if op >= OP_VMRUN:
         return _perform_svm(cpu, op)
@@ -157,6 +160,8 @@ def perform(cpu: Cpu, op: int, arg: int) -> int:
         if cpu.guest and cpu.vmcb.intercepts[arg]:
             return _exit(cpu, arg)
         regs.rip += 1
+        if arg == EXIT_PAUSE and cpu.guest and cpu.options.pause_keeps_shadow:
+            return cpu.shadow  # S10-53
         return SHADOW_NONE
     if op == OP_SPIN:
         return SHADOW_NONE
@@ -259,6 +264,8 @@ def _perform_svm(cpu: Cpu, op: int) -> int:
         if regs.rax & 0xFFF or regs.rax >= PHYSICAL_LIMIT:  # S7-04
             return _fault(cpu, VECTOR_GP, 0)
         code = EXIT_VMLOAD if op == OP_VMLOAD else EXIT_VMSAVE
+        if cpu.guest and not cpu.vmcb.np_enable and cpu.options.vmload_without_npt_exits:
+            return _exit(cpu, code)  # S10-55
     elif op == OP_STGI:
         code = EXIT_STGI
     elif op == OP_CLGI:
@@ -300,6 +307,8 @@ def _iret(cpu: Cpu) -> int:
     regs = cpu.regs
     frames = cpu.world().frames
     if frames:
+        if cpu.options.iret_checks_rip and cpu.world().code.ops[frames[-1].rip] == OP_NONCANONICAL:
+            return _fault(cpu, VECTOR_GP, 0)  # S10-68
         frame = frames.pop()
         regs.rip = frame.rip
         regs.rflags = frame.rflags
@@ -329,6 +338,11 @@ def _software_interrupt(cpu: Cpu, op: int, arg: int) -> int:
     if op == OP_ICEBP and cpu.guest and cpu.vmcb.intercepts[EXIT_ICEBP]:
         return _exit(cpu, EXIT_ICEBP)
     vector = VECTOR_BP if op == OP_INT3 else VECTOR_OF if op == OP_INTO else VECTOR_DB  # S1-42
+    if op == OP_INT3 and cpu.guest and cpu.options.int3_as_swint:  # S10-56
+        if cpu.vmcb.intercepts[EXIT_SWINT]:
+            return _exit(cpu, EXIT_SWINT)
+        deliver(cpu, KIND_SOFT, event_word(TYPE_EXCEPTION, vector), next_rip, True)
+        return DIVERTED
     # The #DB of ICEBP is not subject to the #DB intercept (APM2 15.12.2)
     if op != OP_ICEBP and cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + vector]:
         instruction_exit(cpu, EXIT_EXCEPTION + vector, next_rip)  # S1-71: INT3 and INTO exits have nRIP

@@ -16,6 +16,12 @@ BLOCKS_BOTH: Final = 2
 SHADOW_GATE_OFF: Final = 0
 SHADOW_GATE_ON: Final = 1
 SHADOW_GATE_NEVER: Final = 2
+EVENTINJ_ALL: Final = 0
+EVENTINJ_V_ONLY: Final = 1
+EVENTINJ_LOW_32: Final = 2
+SOURCE_ARCHITECTURAL: Final = 0
+SOURCE_QEMU: Final = 1
+SOURCE_LAST_NOTED: Final = 2
 
 
 class Options:
@@ -25,30 +31,53 @@ class Options:
         "bleed_movss_shadow",
         "bleed_on_invalid_exit",
         "bleed_sti_shadow",
+        "composed_df_intercept_ignored",
         "delivery_clears_loaded_shadow_on_exit",
-        "eventinj_clear_v_only",
+        "eventinj_clear",
+        "eventinj_nmi_sets_mask",
+        "eventinj_of_br_deliver",
         "eventinj_reserved_vectors_deliver",
+        "eventinj_vector_31_invalid",
+        "exception_intercept_ends_shadow",
         "exit_writes_v_irq_only",
+        "exitintinfo_cleared_low_32",
         "exitintinfo_invalid_on_df_exit",
-        "exitintinfo_qemu",
+        "exitintinfo_source",
         "gif0_breakpoint_db_deliver",
         "guest_shadow_blocks_intercepted_intr",
         "guest_shadow_blocks_intercepted_nmi",
+        "idt_error_code_16",
+        "idt_ext_bit_of_injected_bp_of",
         "idt_gp_ext_bit",
         "init_first",
+        "injected_exception_benign",
+        "int3_as_swint",
+        "intr_drops_virq",
+        "invalid_exit_code_32",
+        "invalid_keeps_loaded_int_state",
         "invalid_writes_guest_state",
+        "iret_checks_rip",
         "l1_bad_cr3_ignored",
+        "lss_creates_shadow",
         "mce_gif0_shutdown",
         "movss_then_sti_cleared",
+        "new_shadow_needs_none",
         "nmi_mask_shared",
+        "pause_keeps_shadow",
         "physical_intr_gate_bochs",
         "rep_iteration_keeps_shadow",
         "shadow_blocks_nmi",
         "shadow_blocks_smi",
+        "shutdown_always_exits",
+        "smi_ends_shadow",
         "sti_with_if_set_creates_shadow",
         "v_intr_masking_lifts_shadow",
+        "vector_20_page_fault",
+        "virq_cleared_after_delivery",
+        "virq_prio_equal_passes",
         "vmcb12_eventinj_cached",
         "vmcb12_int_state_verbatim",
+        "vmload_without_npt_exits",
         "vmrun_intercept_before_rax_gp",
         "vmrun_requires_paging",
         "vnmi_mask_kept_on_injection_exit",
@@ -67,7 +96,7 @@ class Options:
         self.init_first: bool = False
         self.vmrun_intercept_before_rax_gp: bool = False
         self.exitintinfo_invalid_on_df_exit: bool = False
-        self.eventinj_clear_v_only: bool = False
+        self.eventinj_clear: int = EVENTINJ_ALL
         self.invalid_writes_guest_state: bool = False
         self.idt_gp_ext_bit: bool = False
         self.nmi_mask_shared: bool = False
@@ -78,7 +107,7 @@ class Options:
         self.bleed_on_invalid_exit: bool = False
         self.physical_intr_gate_bochs: bool = False
         self.vtpr_reevaluated_on_if_change: bool = False
-        self.exitintinfo_qemu: bool = False
+        self.exitintinfo_source: int = SOURCE_ARCHITECTURAL
         self.exit_writes_v_irq_only: bool = False
         self.eventinj_reserved_vectors_deliver: bool = False
         self.vnmi_mask_kept_on_injection_exit: bool = False
@@ -87,6 +116,29 @@ class Options:
         self.vmcb12_eventinj_cached: bool = False
         self.vmcb12_int_state_verbatim: bool = False
         self.l1_bad_cr3_ignored: bool = False
+        self.invalid_exit_code_32: bool = False
+        self.idt_error_code_16: bool = False
+        self.eventinj_of_br_deliver: bool = False
+        self.eventinj_vector_31_invalid: bool = False
+        self.injected_exception_benign: bool = False
+        self.composed_df_intercept_ignored: bool = False
+        self.virq_cleared_after_delivery: bool = False
+        self.intr_drops_virq: bool = False
+        self.virq_prio_equal_passes: bool = False
+        self.lss_creates_shadow: bool = False
+        self.new_shadow_needs_none: bool = False
+        self.pause_keeps_shadow: bool = False
+        self.smi_ends_shadow: bool = False
+        self.vmload_without_npt_exits: bool = False
+        self.int3_as_swint: bool = False
+        self.shutdown_always_exits: bool = False
+        self.eventinj_nmi_sets_mask: bool = False
+        self.idt_ext_bit_of_injected_bp_of: bool = False
+        self.exception_intercept_ends_shadow: bool = False
+        self.vector_20_page_fault: bool = False
+        self.invalid_keeps_loaded_int_state: bool = False
+        self.exitintinfo_cleared_low_32: bool = False
+        self.iret_checks_rip: bool = False
 
 
 class Option(NamedTuple):
@@ -125,14 +177,14 @@ TABLE: Final = (
            ("S6-04",), "Whether a guest's VMRUN is intercepted before its rAX is checked."),
     Option("exitintinfo_on_df_exit", "exitintinfo_invalid_on_df_exit", ("first-event", "invalid"), "first-event",
            ("S6-78",), "EXITINTINFO of an exit for an intercepted #DF."),
-    Option("eventinj_clear", "eventinj_clear_v_only", ("all-64-bits", "V-only"), "all-64-bits",
-           ("S6-54",), "How much of EVENTINJ a #VMEXIT clears."),
+    Option("eventinj_clear", "eventinj_clear", ("all-64-bits", "V-only", "low-32"), "all-64-bits",
+           ("S6-54", "S10-41"), "How much of EVENTINJ a #VMEXIT clears."),
     Option("invalid_writes_guest_state", "invalid_writes_guest_state", ("no", "yes"), "no",
            ("S6-37",), "Whether VMEXIT_INVALID writes int_state."),
     Option("idt_gp_ext_bit", "idt_gp_ext_bit", ("0", "1"), "0",
            ("S6-96", "S6-97"), "EXT in the error code of a fault while an injected event is delivered."),
     Option("nmi_mask_across_vmrun", "nmi_mask_shared", ("separate", "shared"), "separate",
-           ("S4-08", "S4-09"), "Whether host and guest share one NMI mask."),
+           ("S4-08", "S4-09", "S10-50", "S10-60"), "Whether host and guest share one NMI mask."),
     Option("mce_gif0", "mce_gif0_shutdown", ("pend", "shutdown"), "pend",
            ("S3-15",), "A machine check while GIF=0."),
     Option("sti_with_if_set_creates_shadow", "sti_with_if_set_creates_shadow", ("no", "yes"), "no",
@@ -147,8 +199,9 @@ TABLE: Final = (
            ("S5-03", "S5-22"), "What masks physical INTR in a guest with V_INTR_MASKING=1."),
     Option("vtpr_reevaluated", "vtpr_reevaluated_on_if_change", ("always", "on-if-change"), "always",
            ("S5-23",), "When V_INTR_PRIO is compared with V_TPR."),
-    Option("exitintinfo_source", "exitintinfo_qemu", ("architectural", "qemu"), "architectural",
-           ("S6-81",), "Where EXITINTINFO comes from."),
+    Option("exitintinfo_source", "exitintinfo_source", ("architectural", "qemu", "last-noted"), "architectural",
+           ("S6-81", "S10-42", "S10-64"), "Where EXITINTINFO comes from: the event under delivery, QEMU's "
+           "EVENTINJ, or the last injected event or exception (Bochs)."),
     Option("exit_writes_int_ctl_byte1", "exit_writes_v_irq_only", ("fields", "v_irq-only"), "fields",
            ("S10-28",), "What a #VMEXIT writes to the byte at VMCB 61h."),
     Option("eventinj_reserved_exception_vectors", "eventinj_reserved_vectors_deliver",
@@ -166,6 +219,52 @@ TABLE: Final = (
            ("S9-04",), "What KVM as L0 loads from vmcb12's int_state: bit 0 alone, or all of it."),
     Option("l1_bad_cr3_on_exit", "l1_bad_cr3_ignored", ("triple-fault", "ignored"), "triple-fault",
            ("S9-23",), "What KVM as L0 does at an exit to L1 whose CR3 it cannot load."),
+    Option("invalid_exit_code_width", "invalid_exit_code_32", ("64", "32"), "64",
+           ("S10-40",), "How many bits of EXITCODE are -1 after VMEXIT_INVALID."),
+    Option("idt_error_code_scale", "idt_error_code_16", ("8", "16"), "8",
+           ("S10-43",), "What an IDT vector is multiplied by in the error code of a fault of its gate, in long mode."),
+    Option("eventinj_of_br", "eventinj_of_br_deliver", ("invalid-in-64-bit", "deliver"), "invalid-in-64-bit",
+           ("S6-32", "S10-44"), "EVENTINJ with #OF or #BR for a 64-bit guest."),
+    Option("eventinj_vector_31", "eventinj_vector_31_invalid", ("as-reserved", "invalid"), "as-reserved",
+           ("S6-32", "S10-44"), "EVENTINJ TYPE 3 with vector 31: as other reserved vectors, or always invalid."),
+    Option("injected_exception_class", "injected_exception_benign", ("vector", "benign"), "vector",
+           ("S10-45",), "The double-fault class of an injected exception."),
+    Option("composed_df_intercept", "composed_df_intercept_ignored", ("checked", "ignored"), "checked",
+           ("S10-46",), "Whether a #DF that two faults make is subject to the #DF intercept."),
+    Option("virq_cleared", "virq_cleared_after_delivery", ("before-delivery", "after-delivery"), "before-delivery",
+           ("S10-47",), "When V_IRQ is cleared: an exit or a fault of the delivery leaves it set with after-delivery."),
+    Option("intr_drops_virq", "intr_drops_virq", ("no", "until-vmrun"), "no",
+           ("S10-48",), "Whether a physical INTR delivered in a guest keeps V_IRQ back until the next VMRUN."),
+    Option("virq_priority", "virq_prio_equal_passes", ("greater", "greater-or-equal"), "greater",
+           ("S5-08", "S10-49"), "How V_INTR_PRIO must compare with V_TPR."),
+    Option("lss_creates_shadow", "lss_creates_shadow", ("no", "yes"), "no",
+           ("S2-04", "S10-51"), "Whether LSS makes a shadow as MOV SS does."),
+    Option("new_shadow_while_shadowed", "new_shadow_needs_none", ("by-kind", "none"), "by-kind",
+           ("S2-06", "S10-52"), "Whether any active shadow keeps MOV SS from making one."),
+    Option("pause_keeps_shadow", "pause_keeps_shadow", ("no", "yes"), "no",
+           ("S10-53",), "Whether a guest's PAUSE leaves the shadow it executes in alone."),
+    Option("smi_ends_shadow", "smi_ends_shadow", ("no", "yes"), "no",
+           ("S10-54",), "Whether the shadow is gone after an SMI's handler."),
+    Option("vmload_vmsave_without_npt", "vmload_without_npt_exits", ("as-intercepted", "always-exit"), "as-intercepted",
+           ("S10-55",), "Whether VMLOAD and VMSAVE of a guest without nested paging exit unasked."),
+    Option("int3_intercept", "int3_as_swint", ("bp", "swint"), "bp",
+           ("S10-56",), "Which intercept INT3 is subject to: #BP's, or that of INTn."),
+    Option("shutdown_in_guest", "shutdown_always_exits", ("as-intercepted", "always-exits"), "as-intercepted",
+           ("S10-57",), "Whether a shutdown of a guest exits unasked."),
+    Option("eventinj_nmi_masks", "eventinj_nmi_sets_mask", ("no", "yes"), "no",
+           ("S4-07", "S10-60"), "Whether an NMI injected without vNMI masks physical NMIs."),
+    Option("idt_ext_bit_of_injected_bp_of", "idt_ext_bit_of_injected_bp_of", ("0", "1"), "0",
+           ("S6-97", "S10-61"), "EXT where the event injected is #BP or #OF, with idt_gp_ext_bit=1."),
+    Option("exception_intercept_ends_shadow", "exception_intercept_ends_shadow", ("no", "yes"), "no",
+           ("S10-62",), "Whether the exit of an intercepted exception stores int_state=0 whatever shadow it met."),
+    Option("vector_20_class", "vector_20_page_fault", ("benign", "page-fault"), "benign",
+           ("S10-63",), "The double-fault class of an injected exception 20."),
+    Option("invalid_keeps_loaded_int_state", "invalid_keeps_loaded_int_state", ("no", "yes"), "no",
+           ("S10-65",), "Whether VMEXIT_INVALID for EVENTINJ alone stores the int_state that VMRUN loaded."),
+    Option("exitintinfo_cleared", "exitintinfo_cleared_low_32", ("all-64-bits", "low-32"), "all-64-bits",
+           ("S10-66",), "How much of EXITINTINFO an exit clears that reports no event."),
+    Option("iret_to_noncanonical_rip", "iret_checks_rip", ("faults-there", "faults-at-iret"), "faults-there",
+           ("S6-21", "S10-68"), "Where the #GP of an IRET to a non-canonical RIP is raised."),
 )  # fmt: skip
 """Every model option."""
 
@@ -183,6 +282,24 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",
+        "invalid_exit_code_width": "32",  # from here on: S10-40 to S10-57, measured
+        "eventinj_clear": "low-32",
+        "idt_error_code_scale": "16",
+        "eventinj_of_br": "deliver",
+        "eventinj_vector_31": "invalid",
+        "injected_exception_class": "benign",
+        "composed_df_intercept": "ignored",
+        "virq_cleared": "after-delivery",
+        "intr_drops_virq": "until-vmrun",
+        "virq_priority": "greater-or-equal",
+        "nmi_mask_across_vmrun": "shared",
+        "lss_creates_shadow": "yes",
+        "new_shadow_while_shadowed": "none",
+        "pause_keeps_shadow": "yes",
+        "smi_ends_shadow": "yes",
+        "vmload_vmsave_without_npt": "always-exit",
+        "int3_intercept": "swint",
+        "shutdown_in_guest": "always-exits",
     },
     "qemu-10": {
         "bleed_sti_shadow": "off",
@@ -208,6 +325,16 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "physical_intr_gate": "bochs",
         "vtpr_reevaluated": "on-if-change",
         "exit_writes_int_ctl_byte1": "v_irq-only",
+        "nmi_mask_across_vmrun": "shared",  # from here on: S10-60 to S10-68, measured
+        "eventinj_nmi_masks": "yes",
+        "eventinj_of_br": "deliver",
+        "idt_ext_bit_of_injected_bp_of": "1",
+        "exception_intercept_ends_shadow": "yes",
+        "vector_20_class": "page-fault",
+        "exitintinfo_source": "last-noted",
+        "invalid_keeps_loaded_int_state": "yes",
+        "exitintinfo_cleared": "low-32",
+        "iret_to_noncanonical_rip": "faults-at-iret",
     },
     "kvm": {  # S2-59, S3-16, S4-44, S6-01, S9-02
         "bleed_sti_shadow": "off",
@@ -230,7 +357,10 @@ def set_option(options: Options, name: str, value: str) -> None:
         raise ValueError(f"option {name} is one of {', '.join(option.values)}, not {value!r}")
     index = option.values.index(value)
     current = getattr(options, option.attribute)
-    setattr(options, option.attribute, bool(index) if isinstance(current, bool) else index)
+    if isinstance(current, bool):
+        setattr(options, option.attribute, bool(index))
+    else:
+        setattr(options, option.attribute, index)
 
 
 def get_option(options: Options, name: str) -> str:

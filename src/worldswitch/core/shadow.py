@@ -37,6 +37,8 @@ def after_sti(cpu: Cpu, rflags_before: int) -> int:
 
 def after_ss_load(cpu: Cpu) -> int:
     """The shadow that MOV SS or POP SS leaves, whatever IF is (S2-03)."""
+    if cpu.shadow and cpu.options.new_shadow_needs_none:
+        return SHADOW_NONE  # S10-52: QEMU, while any shadow is active
     return SHADOW_NONE if cpu.shadow & SHADOW_MOVSS else SHADOW_MOVSS  # S2-06: does not extend
 
 
@@ -97,10 +99,13 @@ def at_exit(cpu: Cpu) -> int:
     return 1 if cpu.shadow else 0
 
 
-def at_invalid_exit(cpu: Cpu, int_state: int) -> int:
-    """int_state after VMEXIT_INVALID; ``int_state`` is what the VMCB held (S2-79, S6-37)."""
+def at_invalid_exit(cpu: Cpu, int_state: int, loaded: bool = False) -> int:
+    """int_state after VMEXIT_INVALID; ``int_state`` is what the VMCB held (S2-79, S6-37).
+
+    ``loaded`` says that VMRUN had taken it for the guest's before it found something wrong (S10-65).
+    """
     if cpu.options.bleed_on_invalid_exit:
-        return 1 if cpu.host_shadow else 0
+        return 1 if cpu.host_shadow or (loaded and int_state & 1) else 0
     if cpu.options.invalid_writes_guest_state:
         return 1 if at_vmrun(cpu, int_state) else 0
     return int_state

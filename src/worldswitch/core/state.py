@@ -15,6 +15,7 @@ from worldswitch.core.bits import (
     EFER_NXE,
     EFER_SCE,
     EFER_SVME,
+    EVENT_V,
     INTERCEPT_BITS,
     RFLAGS_FIXED,
     RFLAGS_VM,
@@ -226,9 +227,9 @@ class Cpu:
 
     __slots__ = (
         "breakpoint_rip", "debug_trap", "gif", "guest", "guest_if_seen", "guest_world", "halted", "hif",
-        "host_nmi_masked", "host_shadow", "host_world", "hsave", "injecting", "irr", "nmi_masked", "options",
+        "host_nmi_masked", "host_shadow", "host_world", "hsave", "injecting", "irr", "nmi_masked", "noted", "options",
         "pend_init", "pend_mce", "pend_nmi", "pend_smi", "r_init", "recorder", "regs", "shadow", "skinit", "step",
-        "stop", "tpr", "vectoring", "virq_gate_open", "vmcb", "vmrun_trap",
+        "stop", "tpr", "vectoring", "virq_dropped", "virq_gate_open", "vmcb", "vmrun_trap",
     )  # fmt: skip
 
     def __init__(self, options: Options, host: World, guest: World, vmcb: Vmcb, recorder: Recorder) -> None:
@@ -266,6 +267,8 @@ class Cpu:
         self.injecting: bool = False  # EVENTINJ was valid and no handler has been entered: VMRUN is not complete
         self.vmrun_trap: int = 0  # DR6 bits of the host's trap-class #DB for VMRUN, due after the exit (S6-16)
         self.vectoring: int = 0  # the event being delivered, EVENTINJ format; 0 = none
+        self.noted: int = EVENT_V  # option exitintinfo_source=last-noted: the last injected event or exception
+        self.virq_dropped: bool = False  # option intr_drops_virq: a physical INTR was delivered since VMRUN
         self.virq_gate_open: bool = True  # option vtpr_reevaluated: outcome of the last comparison
         self.guest_if_seen: bool = False  # option physical_intr_gate: RFLAGS.IF has been 1 since VMRUN
 

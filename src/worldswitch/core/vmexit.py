@@ -14,6 +14,7 @@ from worldswitch.core.bits import (
     TYPE_NMI,
     event_type,
 )
+from worldswitch.core.options import EVENTINJ_ALL, EVENTINJ_V_ONLY, SOURCE_QEMU
 from worldswitch.core.record import FROM_EXIT, Exit
 from worldswitch.core.state import SHUTDOWN, Cpu
 
@@ -40,7 +41,12 @@ def vmexit(
     vmcb.exitinfo1 = exitinfo1
     vmcb.exitinfo2 = exitinfo2
     # S6-70, S6-79; QEMU copies EVENTINJ instead (S6-81)
-    vmcb.exitintinfo = vmcb.eventinj if cpu.options.exitintinfo_qemu else cpu.vectoring if report_event else 0
+    if cpu.options.exitintinfo_source == SOURCE_QEMU:
+        vmcb.exitintinfo = vmcb.eventinj
+    elif cpu.vectoring and report_event:
+        vmcb.exitintinfo = cpu.vectoring
+    else:
+        clear_exitintinfo(cpu)
     clear_eventinj(cpu)  # (5)
     leave(cpu)
 
@@ -50,26 +56,41 @@ def instruction_exit(cpu: Cpu, code: int, next_rip: int) -> None:
     vmexit(cpu, code, nrip=next_rip)
 
 
-def invalid_exit(cpu: Cpu) -> None:
-    """VMEXIT_INVALID: the save area is not written (S6-37), EVENTINJ is cleared all the same (S6-57)."""
+def invalid_exit(cpu: Cpu, loaded: bool = False) -> None:
+    """VMEXIT_INVALID: the save area is not written (S6-37), EVENTINJ is cleared all the same (S6-57).
+
+    ``loaded`` is for ``shadow.at_invalid_exit``.
+    """
     vmcb = cpu.vmcb
     cpu.gif = False  # S3-05
-    vmcb.int_state = shadow.at_invalid_exit(cpu, vmcb.int_state)
+    vmcb.int_state = shadow.at_invalid_exit(cpu, vmcb.int_state, loaded)
     vmcb.nrip = 0
     vmcb.exit_code = EXIT_INVALID
     vmcb.exitinfo1 = 0
     vmcb.exitinfo2 = 0
-    vmcb.exitintinfo = vmcb.eventinj if cpu.options.exitintinfo_qemu else 0  # S6-81: QEMU copies it on every exit
+    # S6-81: QEMU copies it on every exit
+    if cpu.options.exitintinfo_source == SOURCE_QEMU:
+        vmcb.exitintinfo = vmcb.eventinj
+    else:
+        clear_exitintinfo(cpu)
     clear_eventinj(cpu)
     leave(cpu)
 
 
+def clear_exitintinfo(cpu: Cpu) -> None:
+    """EXITINTINFO of an exit without an event under delivery (S6-70, S6-79); S10-66 leaves its error code."""
+    cpu.vmcb.exitintinfo = cpu.vmcb.exitintinfo & ~0xFFFF_FFFF if cpu.options.exitintinfo_cleared_low_32 else 0
+
+
 def clear_eventinj(cpu: Cpu) -> None:
     """EVENTINJ.V reads 0 after every #VMEXIT (S6-57); how much else is cleared is S6-54."""
-    if cpu.options.eventinj_clear_v_only:
+    cleared = cpu.options.eventinj_clear
+    if cleared == EVENTINJ_ALL:
+        cpu.vmcb.eventinj = 0
+    elif cleared == EVENTINJ_V_ONLY:
         cpu.vmcb.eventinj &= ~EVENT_V
     else:
-        cpu.vmcb.eventinj = 0
+        cpu.vmcb.eventinj &= ~0xFFFF_FFFF  # S10-41: the error code stays
 
 
 def _write_back_nmi(cpu: Cpu) -> None:
@@ -109,7 +130,7 @@ def leave(cpu: Cpu) -> None:
 
 def shutdown(cpu: Cpu) -> None:
     """A shutdown condition: exit where intercepted (S6-94), else the physical processor stops (S6-95)."""
-    if cpu.guest and cpu.vmcb.intercepts[EXIT_SHUTDOWN]:
+    if cpu.guest and (cpu.vmcb.intercepts[EXIT_SHUTDOWN] or cpu.options.shutdown_always_exits):  # S10-57
         vmexit(cpu, EXIT_SHUTDOWN)
     else:
         cpu.stop = SHUTDOWN

@@ -87,8 +87,17 @@ def vmrun(cpu: Cpu) -> None:
     regs.copy_from(vmcb.save)  # (g) S6-07
     cpu.guest = True
     # (h) S6-08
-    if not consistent(vmcb, hsave.cr0) or not legal_injection(vmcb, cpu.options.eventinj_reserved_vectors_deliver):
+    if not consistent(vmcb, hsave.cr0):
         invalid_exit(cpu)
+        return
+    options = cpu.options
+    if not legal_injection(
+        vmcb,
+        options.eventinj_reserved_vectors_deliver,
+        options.eventinj_of_br_deliver,
+        options.eventinj_vector_31_invalid,
+    ):
+        invalid_exit(cpu, options.invalid_keeps_loaded_int_state)
         return
     cpu.shadow = shadow.at_vmrun(cpu, vmcb.int_state)  # (g) S2-50
     # (i) S6-09: nothing to do without a TLB
@@ -99,6 +108,7 @@ def vmrun(cpu: Cpu) -> None:
     if not regs.cr0 & CR0_PE:
         regs.cpl = 0  # S6-07: the CPL field does not count in real mode
     cpu.virq_gate_open = virq_passes_tpr(vmcb)
+    cpu.virq_dropped = False
     cpu.guest_if_seen = bool(regs.rflags & RFLAGS_IF)
     if vmcb.eventinj & EVENT_V:  # (k) S6-11
         inject(cpu)
@@ -116,6 +126,8 @@ def inject(cpu: Cpu) -> None:
         vector = VECTOR_NMI  # S1-43
         if vmcb.v_nmi_enable:
             vmcb.v_nmi_mask = True  # S4-35; without vNMI nothing is masked (S4-07)
+        elif cpu.options.eventinj_nmi_sets_mask:
+            cpu.nmi_masked = True  # S10-60
     cpu.injecting = True  # S2-70: until a handler is entered VMRUN is not complete
     # S1-45: reserved bits do not come back in EXITINTINFO
     deliver(cpu, KIND_INJECTED, event_word(kind, vector, event_error_code(word)), return_rip, software)
@@ -160,16 +172,20 @@ def _beyond_limit(base: int, size: int) -> bool:
     return (base & ~0xFFF) + size > PHYSICAL_LIMIT
 
 
-def legal_injection(vmcb: Vmcb, reserved_vectors: bool) -> bool:
-    """Whether EVENTINJ is one the processor accepts (S6-32, S6-34, S10-35)."""
+def legal_injection(vmcb: Vmcb, reserved_vectors: bool, of_br: bool = False, not_31: bool = False) -> bool:
+    """Whether EVENTINJ is one the processor accepts (S6-32, S6-34, S10-35).
+
+    ``reserved_vectors``, ``of_br`` and ``not_31`` are options: reserved exception vectors are accepted, #OF and #BR are
+    for a 64-bit guest too, vector 31 is not (S10-44).
+    """
     word = vmcb.eventinj
     if not word & EVENT_V:
         return True
     kind, vector = event_type(word), word & 0xFF
     if kind == TYPE_EXCEPTION:
-        if vector == VECTOR_NMI or vector > 31:
+        if vector == VECTOR_NMI or vector > 31 or (not_31 and vector == 31):
             return False
-        if vector in (VECTOR_BR, VECTOR_OF) and vmcb.save.mode_64bit():
+        if vector in (VECTOR_BR, VECTOR_OF) and not of_br and vmcb.save.mode_64bit():
             return False
         if vmcb.sev_es and vector in (VECTOR_BP, VECTOR_OF):
             return False

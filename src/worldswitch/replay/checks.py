@@ -8,6 +8,7 @@ from worldswitch.core.bits import (
     CR0_PG,
     DR7_RESET,
     EFER_SVME,
+    EVENT_V,
     EXIT_CR_WRITE,
     EXIT_INVALID,
     EXIT_SHUTDOWN,
@@ -86,6 +87,8 @@ def check_run(plan: Plan, run: Run, steps: list[Step], target: Target) -> None:
         cpu.stop == SHUTDOWN or any(record.code == EXIT_SHUTDOWN for record in run.recorder.exits)
     ):
         raise UnsupportedError(f"{target.name} stops at a shutdown")
+    if target.noted_event_survives and any(x.exitintinfo & 0xFFFF_FFFF == EVENT_V for x in run.recorder.exits):
+        raise UnsupportedError(f"{target.name} reports the event that an earlier guest noted (S10-64)")
     if cpu.stop == INIT_RESET and not target.init:
         raise UnsupportedError(f"{target.name} cannot report an INIT")
     firsts = {*plan.guest.code.handlers.values(), plan.guest.code.default_handler}
@@ -98,8 +101,11 @@ def check_run(plan: Plan, run: Run, steps: list[Step], target: Target) -> None:
     }
     save = Machine(plan).cpu.vmcb.save
     usual = (save.cr0, save.cr3, save.cr4, save.efer, save.cs_long, save.cs_big) == _USUAL_GUEST
-    if not usual and any(record.code != EXIT_INVALID for record in run.recorder.exits):
+    if not usual and len(run.recorder.entries) > len(invalid):
         raise UnsupportedError("the image's guest is in 64-bit mode, with the usual control registers")
+    vectors = {event.vector for event in plan.scenario.events if event.kind == "intr"}
+    if any(vector >= memory.PROBE_VECTOR for vector in (*vectors, *Machine(plan).cpu.irr)):
+        raise UnsupportedError("the image itself uses vectors 0xfe and 0xff")
     if "mce" in kinds:
         raise UnsupportedError("no instruction raises a machine check")
     if "smi" in kinds and not target.smi:
@@ -124,6 +130,10 @@ def check_run(plan: Plan, run: Run, steps: list[Step], target: Target) -> None:
             and run.plan.scenario.settings.get("vmcb.v_irq")
         ):
             raise UnsupportedError(f"{target.name} aborts where a guest writes CR8 with V_IRQ pending")
+        if op == isa.OP_MOV_CR8 and target.spurious_interrupts and (step.pending or step.arrivals):
+            raise UnsupportedError(
+                f"{target.name}: a task priority raised over a pending INTR makes a spurious interrupt"
+            )
         if op == isa.OP_ICEBP and not target.icebp:
             raise UnsupportedError(f"{target.name} has no ICEBP: the opcode is #UD")
         if op in (isa.OP_SKINIT, isa.OP_OUT_SMI, isa.OP_STORE_WATCHED, isa.OP_MOV_SS_WATCHED) and not step.guest:

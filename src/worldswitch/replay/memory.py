@@ -73,7 +73,7 @@ STUB_LENGTH: Final = 9  # of CLTS and the call to the handler seam; a jump to th
 MAX_ENTRIES: Final = 240  # log entries of one scenario; beyond them it is cut off
 MAX_OPERATIONS: Final = 256
 MAX_UNDO: Final = 4096
-PROBE_VECTOR: Final = 0xF1
+PROBE_VECTOR: Final = 0xFE
 MAGIC_ESCAPE: Final = 0x4553_4300  # in R8 at a guest's VMRUN: the guest has nothing left to do
 
 BATCH_MAGIC: Final = 0x3148_4354_4142_5357  # "WSBATCH1", little endian

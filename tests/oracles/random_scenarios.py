@@ -44,7 +44,6 @@ PLACES = tuple(
     "clgi@2 handler:0x02 handler:0x02+2 handler:0x06 handler:0x06+2 handler:0x20 handler:0x20+3 handler:0x01+1".split()
 )
 GATES = (0x68, 0x80, 0x20, 0x02, 0x08, 0x0C, 0x0D, 0x0E, 0x06, 0x01, 0x03, 0x12, 0x1E, 0xF1, 0x0B, 0x0A)
-MEETS = tuple(fault for fault in FAULTS if fault not in ("ac", "ud"))  # a benign fault of its own delivery never ends
 PENDING = ("intr:0x20", "intr:0xf1", "nmi", "smi", "init", "mce")
 
 # Field: probability, and the values in file spelling.
@@ -117,7 +116,7 @@ def _words(random: Random, words: tuple[str, ...], least: int, most: int) -> tup
 
 def _gates(random: Random, chance: float) -> dict[int, GateSpec]:
     return {
-        vector: GateSpec(meets_number(random.choice(MEETS)), False, random.choice((0, 0, 3)))
+        vector: GateSpec(meets_number(random.choice(FAULTS)), False, random.choice((0, 0, 3)))
         for vector in GATES
         if random.random() < chance
     }

@@ -39,6 +39,14 @@ def test_a_path_that_leaves_lockdep_on() -> None:
     assert said(quiet) == ["lockdep-changed.end"]
 
 
+def test_the_messages_say_what_it_was() -> None:
+    def message(edit: str) -> str:
+        return next(f.message for f in end_state.judge(run(PLAIN, mutant(NEW, edit))) if f.cause != "if-changed")
+
+    assert message("remove exit+1") == "the context was kernel at the start and is guest at the end"
+    assert message("remove exit+3") == "the irq tracepoints last said that interrupts are on"
+
+
 def test_a_path_that_leaves_the_context_in_the_guest() -> None:
     assert said(mutant(NEW, "remove exit+1")) == ["context-changed.end"]
 

@@ -143,10 +143,77 @@ def test_without_v_intr_masking_host_if_means_nothing() -> None:
     assert said("", text) == []
 
 
+def test_host_if_set_lets_interrupts_through() -> None:
+    """S5-02, S5-07: not intercepted, so the guest takes it."""
+    arrives = '[[event]]\nkind = "intr"\nat = "guest+1"\n'
+    text = free('"clgi", "sti", "nop", "vmrun"', guest='program = ["nop", "nop", "vmmcall"]', more=arrives)
+    text = text.replace('"intr", ', "")
+    assert len(run(text, "").recorder.handlers) == 1
+    assert said("", text) == []
+
+
+def test_without_v_intr_masking_the_guest_takes_it_itself() -> None:
+    """S5-01, T-065."""
+    arrives = '[[event]]\nkind = "intr"\nat = "guest+1"\n'
+    text = free('"clgi", "vmrun"', "v_intr_masking = false", 'program = ["nop", "nop", "vmmcall"]', arrives)
+    text = text.replace('"intr", ', "")
+    assert len(run(text, "").recorder.handlers) == 1
+    assert said("", text) == []
+
+
+@pytest.mark.parametrize(
+    ("guest", "vmcb"),
+    [
+        ('program = ["nop", "vmmcall"]', "v_irq = true\nv_intr_prio = 15\nv_intr_vector = 0x30"),  # S5-14
+        ('program = ["nop", "ud2"]\nhandlers = { 6 = ["vmmcall"] }', ""),
+    ],
+)
+def test_other_handlers_of_the_guest_need_no_host_if(guest: str, vmcb: str) -> None:
+    text = free('"clgi", "vmrun"', vmcb, guest)
+    assert len(run(text, "").recorder.handlers) == 1
+    assert said("", text) == []
+
+
+def test_what_the_host_takes_after_the_exit_is_no_delivery_to_the_guest() -> None:
+    text = free('"clgi", "vmrun", "stgi", "sti", "nop", "nop"', more='[[event]]\nkind = "intr"\nat = "vmexit"\n')
+    assert [handler.world for handler in run(text, "").recorder.handlers] == [0]
+    assert said("", text) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "vmcb", "guest"),
+    [
+        ('"clgi", "vmrun", "stgi", "spin"', "", 'program = ["vmmcall"]'),  # the host idles, not the guest
+        ('"clgi", "vmrun"', "v_intr_masking = false", 'program = ["spin"]\nif = false'),  # the guest's own IF
+        ('"clgi", "vmrun"', "", 'program = ["clgi", "spin"]'),  # the guest holds GIF (S3-34)
+        ('"clgi", "vmrun"', "", 'program = ["ud2"]\nidt = { 6 = "gp", 8 = "gp", 13 = "gp" }'),  # shutdown
+    ],
+)
+def test_an_interrupt_that_something_else_keeps_pending(program: str, vmcb: str, guest: str) -> None:
+    text = free(program, vmcb, guest, '[[event]]\nkind = "intr"\nat = "guest"\n').replace('"shutdown", ', "")
+    ended = run(text, "")
+    assert ended.cpu.irr == [0x20]
+    assert not ended.cpu.hif
+    assert said("", text) == []
+
+
+def test_a_path_that_documents_no_host_if() -> None:
+    assert said(replace(mutant(NEW, "remove sti"), hif=None)) == []
+
+
+def test_handlers_are_no_segment_of_the_path() -> None:
+    """A handler of the scenario's own that sets IF."""
+    text = PLAIN.replace("[vmcb]", 'handlers = { 2 = ["sti", "nop", "cli"] }\n[vmcb]')
+    ended = run(text + '[[event]]\nkind = "nmi"\nat = "start+1"\n')
+    assert len(ended.recorder.handlers) == 1
+    assert objections(ended) == []
+
+
 def test_an_interrupt_that_the_tpr_masks_is_not_stuck_for_want_of_host_if() -> None:
     text = free('"clgi", "vmrun"', guest='program = ["spin"]', more='[[event]]\nkind = "intr"\nat = "guest"\n')
     assert said("", text) == ["intr-cannot-exit.guest"]
-    assert said("", text.replace("if = false", "if = false\ntpr = 15")) == []
+    assert said("", text.replace("if = false", "if = false\ntpr = 1")) == ["intr-cannot-exit.guest"]
+    assert said("", text.replace("if = false", "if = false\ntpr = 2")) == []
 
 
 def test_an_asynchronous_handler_with_gif_clear() -> None:

@@ -7,6 +7,7 @@ from worldswitch.kernel.calls import ORDERED
 from worldswitch.oracles import lockdep_order
 from worldswitch.paths.catalogue import find
 from worldswitch.paths.model import EntryPath
+from worldswitch.paths.mutate import mutants
 
 NAME = lockdep_order.NAME
 SPINS = PLAIN.replace('program = ["vmmcall"]', 'program = ["spin"]')
@@ -44,8 +45,19 @@ def test_a_missing_call(path: str, edit: str, call: str, place: str) -> None:
 
 @pytest.mark.parametrize("rounds", [1, 2, 5])
 def test_the_number_of_rounds_changes_nothing(rounds: int) -> None:
+    """Whatever the edit: a signature names the defect."""
     text = PLAIN.replace("[vmcb]", f"rounds = {rounds}\n[vmcb]")
-    assert order(text, mutant(NEW, "remove enter+2")) == [f"{NAME}.no-lockdep-hardirqs-on-prepare.enter"]
+    for edited in mutants(find(NEW)):
+        if edited.name != "repeat vmrun":  # which makes two world switches a round
+            assert order(text, edited.path) == order(PLAIN, edited.path), edited.name
+
+
+def test_a_guest_that_hangs_in_a_later_round() -> None:
+    """The exit of the first round is judged all the same."""
+    hangs = PLAIN.replace('program = ["vmmcall"]', 'program = ["vmmcall", "spin"]')
+    text = hangs.replace("[vmcb]", 'rounds = 2\nbetween = ["set guest.rip=next"]\n[vmcb]')
+    assert order(text, NEW) == []
+    assert order(text, mutant(NEW, "remove exit")) == [f"{NAME}.no-lockdep-hardirqs-off.exit"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +81,19 @@ def test_a_call_that_is_moved_past_two_others() -> None:
 
 @pytest.mark.parametrize(("edit", "call", "place"), CALLS)
 def test_a_call_made_twice(edit: str, call: str, place: str) -> None:
-    assert order(PLAIN, mutant(NEW, f"repeat {edit}")) == [f"{NAME}.{call}-too-often.{place}"]
+    for rounds in (1, 2):
+        text = PLAIN.replace("[vmcb]", f"rounds = {rounds}\n[vmcb]")
+        assert order(text, mutant(NEW, f"repeat {edit}")) == [f"{NAME}.{call}-too-often.{place}"]
+
+
+def test_the_messages_name_the_call() -> None:
+    def message(path: EntryPath) -> str:
+        return lockdep_order.judge(run(PLAIN, path))[0].message
+
+    assert message(mutant(NEW, "remove enter+2")) == "lockdep_hardirqs_on_prepare() is missing"
+    assert message(mutant(NEW, "repeat exit")) == "lockdep_hardirqs_off() is called once too often"
+    early = variant(variant(NEW, "lockdep_hardirqs_off", ""), "inline amd_clear_divider", "lockdep_hardirqs_off")
+    assert message(early) == "lockdep_hardirqs_off() is called before VMRUN"
 
 
 def test_calls_in_the_wrong_half() -> None:

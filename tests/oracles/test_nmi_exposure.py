@@ -191,9 +191,28 @@ def test_a_difference_of_one_path_alone_is_an_objection() -> None:
 
 def test_clgi_that_is_skipped_on_one_path_only_documents_nothing() -> None:
     assert objections(pair(REBOOTING + PLAIN, OLD, mutant(NEW, "remove clgi")))
+    assert objections(pair(REBOOTING + PLAIN, mutant(NEW, "remove clgi"), OLD))
+
+
+def test_a_difference_in_words() -> None:
+    told = str(pair(PLAIN, OLD, mutant(NEW, "remove clgi"))[0])
+    assert told == "nmi handlers at clgi: none / IF=0 lockdep=off context=kernel"
+    documented = next(d for d in pair(REBOOTING + PLAIN) if d.handler == "nmi")
+    assert str(documented).endswith(f"({documented.documented})")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [PLAIN + NMIS, PLAIN.replace('["vmmcall"]', '["ud2"]\nhandlers = { 6 = ["vmmcall"] }')],
+)
+def test_nmis_and_the_guests_exceptions_are_no_exceptions_of_the_path(text: str) -> None:
+    ended = run(text)
+    assert ended.recorder.handlers
+    assert exception_states(ended) == {}
 
 
 def test_runs_of_different_length_are_compared_as_far_as_both_went() -> None:
     """The old path stops in front of VMRUN, the new one goes on: that alone is no difference in exposure."""
     stops = variant(OLD, "sti", "sti: ud2")
-    assert pair(PLAIN, stops, NEW) == [d for d in pair(PLAIN, stops, NEW) if d.handler == "exception"]
+    for first, second in ((stops, NEW), (NEW, stops)):
+        assert {difference.handler for difference in pair(PLAIN, first, second)} == {"exception"}

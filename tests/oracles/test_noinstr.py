@@ -66,10 +66,25 @@ def test_a_begin_that_is_missing_shows_twice(edit: str) -> None:
     assert any(signature.startswith(f"{NAME}.call-to-") for signature in found)
 
 
+def test_the_messages_name_the_call_without_counterpart() -> None:
+    def message(edit: str) -> str:
+        return noinstr.judge(run(PLAIN, mutant(NEW, edit)))[-1].message
+
+    assert message("remove enter+3") == "instrumentation_begin() without its counterpart"
+    assert message("remove enter") == "instrumentation_end() without its counterpart"
+
+
 def test_what_the_run_did_not_reach_is_not_judged() -> None:
     """A guest that never exits: the call after it is not seen, the one before is."""
     text = PLAIN.replace('program = ["vmmcall"]', 'program = ["spin"]')
     assert said(TRACED, text) == [f"{NAME}.call-to-trace-hardirqs-on.sti"]
+
+
+def test_a_run_that_ends_within_leaves_nothing_on() -> None:
+    """An INIT between begin and end."""
+    ended = run(PLAIN + '[[event]]\nkind = "init"\nat = "enter+1"\n', mutant(NEW, "remove clgi"))
+    assert ended.kernel.instrumentation == 1
+    assert noinstr.judge(ended) == []
 
 
 def test_a_host_without_the_rule() -> None:

@@ -127,6 +127,13 @@ def test_a_loaded_shadow_is_explained_by_whoever_wrote_it() -> None:
     assert bleeds(written, NEW) == []
 
 
+def test_a_shadow_that_an_exit_rightly_reports_may_be_loaded_again() -> None:
+    """S2-55: the guest's own, twice over the same VMMCALL."""
+    text = scenario('program = ["sti", "vmmcall"]\nif = false', host="rounds = 2")
+    assert [record.int_state for record in run(text).recorder.exits] == [1, 1]
+    assert bleeds(text, NEW) == []
+
+
 def test_a_guest_instruction_ends_a_loaded_shadow() -> None:
     text = scenario('program = ["nop", "load npf"]', "int_state = 1")
     (record,) = run(text).recorder.exits

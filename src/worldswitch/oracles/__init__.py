@@ -9,6 +9,8 @@
 ``irq_exposure``       interrupts that run too early, or can never exit
 ``lost_event``         events that vanish, or are delivered twice
 ``end_state``          a path that does not end as it began
+``kernel_entry``       entry code, fixups and helpers that break their promises
+``architecture``       records that the facts do not allow
 ``finding``            what they report
 ``judge``              all of them on a run; findings that a path documents are set apart
 =====================  =============================================================================

@@ -1,5 +1,6 @@
 """A finding: what an oracle objects to; and the places of a path that findings name."""
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from worldswitch.core.bits import SHADOW_NONE, VECTOR_DB
@@ -17,7 +18,10 @@ from worldswitch.machine.machine import (
 )
 from worldswitch.machine.run import Run
 from worldswitch.machine.trace import SHADOWS, Row
-from worldswitch.program.layout import LANDMARKS
+from worldswitch.program.layout import LANDMARKS, Layout
+
+REMEMBERED: Final = 2048
+"""Sets of boundaries for which an oracle remembers what follows from them; there are a few hundred of a path."""
 
 HANDLER: Final = "handler"
 """The place of everything in the host's handlers."""
@@ -66,19 +70,27 @@ def state_of(seen: int) -> State:
 
 def segment_of(run: Run, rip: int) -> str:
     """The segment that a host instruction belongs to: the last landmark before it; ``handler`` in handlers."""
-    number = run.plan.host.segment[rip]
+    return _segment(run.plan.host, rip)
+
+
+def _segment(host: Layout, rip: int) -> str:
+    number = host.segment[rip]
     return LANDMARKS[number] if number >= 0 else HANDLER
 
 
 def boundary_segment(run: Run, rip: int) -> str:
     """The segment of the boundary before a host instruction: that of the instruction which has just completed."""
-    number = run.plan.host.segment[rip]
-    if number < 0:
+    return segment_before(run.plan.host, rip)
+
+
+def segment_before(host: Layout, rip: int) -> str:
+    """:func:`boundary_segment`, of a layout."""
+    if host.segment[rip] < 0:
         return HANDLER
-    return segment_of(run, rip - 1) if rip > run.plan.host.code.start else LANDMARKS[0]
+    return _segment(host, rip - 1) if rip > host.code.start else LANDMARKS[0]
 
 
-def steps_at(run: Run, states: set[int]) -> tuple[int, ...]:
+def steps_at(run: Run, states: Iterable[int]) -> tuple[int, ...]:
     """The first step that passed a host boundary in one of ``states`` (of ``Run.seen``); empty in untraced runs."""
     if run.trace is None:
         return ()

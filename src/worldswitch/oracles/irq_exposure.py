@@ -8,6 +8,7 @@ Of a path: host RFLAGS.IF at VMRUN is what the path's file documents (S5-15), an
 shadow) only in segments for which it documents that (``undocumented``; ``clgi-skipped`` where CLGI faulted, S7-15).
 """
 
+from functools import lru_cache
 from typing import Final
 
 from worldswitch.core.bits import EVENT_V, EXIT_INTR
@@ -26,7 +27,17 @@ from worldswitch.core.record import (
 from worldswitch.core.state import IDLE, LIMIT
 from worldswitch.machine.machine import SEEN_GIF, SEEN_IF, SEEN_SHADOW, SEEN_SHIFT
 from worldswitch.machine.run import Run
-from worldswitch.oracles.finding import HANDLER, Finding, boundary_segment, clgi_skipped, state_of, steps_at
+from worldswitch.oracles.finding import (
+    HANDLER,
+    REMEMBERED,
+    Finding,
+    boundary_segment,
+    clgi_skipped,
+    segment_before,
+    state_of,
+    steps_at,
+)
+from worldswitch.program.layout import Layout
 
 NAME: Final = "irq-exposure"
 ASYNCHRONOUS: Final = frozenset({KIND_INTR, KIND_NMI, KIND_SMI, KIND_MCE, KIND_VIRQ, KIND_VNMI})
@@ -112,12 +123,9 @@ def _windows(run: Run) -> list[Finding]:
     path = run.plan.path
     if path is None:
         return []
-    windows: dict[str, set[int]] = {}
-    for seen in run.seen:
-        if seen & SEEN_IF and seen & SEEN_GIF and not seen & SEEN_SHADOW:
-            segment = boundary_segment(run, seen >> SEEN_SHIFT)
-            if segment != HANDLER and segment not in path.intr_segments:
-                windows.setdefault(segment, set()).add(seen)
+    windows = {
+        segment: seen for segment, seen in _open(run.plan.host, run.seen).items() if segment not in path.intr_segments
+    }
     if not windows:
         return []
     skipped = clgi_skipped(run)
@@ -127,6 +135,18 @@ def _windows(run: Run) -> list[Finding]:
         message = f"an INTR handler can run after {segment}: {_states(states)}"
         findings.append(Finding(NAME, cause, segment, message, steps_at(run, states), rules, of_path=True))
     return findings
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _open(host: Layout, boundaries: frozenset[int]) -> dict[str, set[int]]:
+    """Per segment the elements of ``Run.seen`` at which an INTR could be taken, those of handlers apart."""
+    found: dict[str, set[int]] = {}
+    for seen in boundaries:
+        if seen & SEEN_IF and seen & SEEN_GIF and not seen & SEEN_SHADOW:
+            segment = segment_before(host, seen >> SEEN_SHIFT)
+            if segment != HANDLER:
+                found.setdefault(segment, set()).add(seen)
+    return found
 
 
 def _states(seen: set[int]) -> str:

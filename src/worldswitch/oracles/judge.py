@@ -13,8 +13,10 @@ from typing import Final
 
 from worldswitch.machine.run import Run
 from worldswitch.oracles import (
+    architecture,
     end_state,
     irq_exposure,
+    kernel_entry,
     lockdep_if,
     lockdep_order,
     lost_event,
@@ -26,7 +28,8 @@ from worldswitch.oracles.finding import Finding
 from worldswitch.oracles.scope import outside
 
 ORACLES: Final[tuple[ModuleType, ...]] = (
-    shadow_bleed, lockdep_if, lockdep_order, noinstr, nmi_exposure, irq_exposure, lost_event, end_state,
+    shadow_bleed, lockdep_if, lockdep_order, noinstr, nmi_exposure, irq_exposure, lost_event, end_state, kernel_entry,
+    architecture,
 )  # fmt: skip
 
 NAMES: Final = tuple(str(oracle.NAME) for oracle in ORACLES)

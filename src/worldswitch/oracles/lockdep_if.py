@@ -9,13 +9,15 @@ IF=0 while lockdep is on, in noinstr code that does none of this, is how the wor
 WARN lockdep stops following (S8-64): what it believes then proves nothing, and the WARN alone is reported.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from worldswitch.kernel.calls import K_LOCK_ACQUIRE, K_LOCK_RELEASE, K_TRACEABLE
 from worldswitch.kernel.state import WARN_LOCKDEP, Warning
 from worldswitch.machine.machine import SEEN_GIF, SEEN_IF, SEEN_LOCKDEP, SEEN_SHADOW, SEEN_SHIFT
 from worldswitch.machine.run import Run
-from worldswitch.oracles.finding import HANDLER, Finding, boundary_segment, segment_of, state_of, steps_at
+from worldswitch.oracles.finding import HANDLER, REMEMBERED, Finding, segment_before, segment_of, state_of, steps_at
+from worldswitch.program.layout import Layout
 
 NAME: Final = "lockdep-if-mismatch"
 SENSITIVE_OPS: Final = frozenset({K_TRACEABLE, K_LOCK_ACQUIRE, K_LOCK_RELEASE})
@@ -34,24 +36,29 @@ def judge(run: Run) -> list[Finding]:
     warnings = [w for w in run.kernel.warnings if w.kind == WARN_LOCKDEP]
     if warnings:
         return [_warned(run, warning) for warning in warnings]
+    findings = []
+    for (cause, segment), states in _disagree(run.plan.host, run.seen).items():
+        message = _message(cause, segment, states)
+        findings.append(Finding(NAME, cause, segment, message, steps_at(run, states), ("I-10", "S8-65"), of_path=True))
+    return findings
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _disagree(host: Layout, boundaries: frozenset[int]) -> dict[tuple[str, str], set[int]]:
+    """By cause and segment, the elements of ``Run.seen`` at which lockdep and IF disagree where it matters."""
     found: dict[tuple[str, str], set[int]] = {}
-    ops = run.plan.host.code.ops
-    for seen in run.seen:
+    for seen in boundaries:
         if bool(seen & SEEN_IF) == bool(seen & SEEN_LOCKDEP):
             continue
         rip = seen >> SEEN_SHIFT
-        segment = boundary_segment(run, rip)
+        segment = segment_before(host, rip)
         if segment == HANDLER:
             continue  # entry code makes the two agree step by step (S8-74, S8-76)
         if seen & SEEN_IF:
             found.setdefault((IRQS_ON, segment), set()).add(seen)
-        elif ops[rip] in SENSITIVE_OPS:
+        elif host.code.ops[rip] in SENSITIVE_OPS:
             found.setdefault((TRACEABLE, segment), set()).add(seen)
-    findings = []
-    for (cause, segment), states in sorted(found.items()):
-        message = _message(cause, segment, states)
-        findings.append(Finding(NAME, cause, segment, message, steps_at(run, states), ("I-10", "S8-65"), of_path=True))
-    return findings
+    return dict(sorted(found.items()))
 
 
 def _warned(run: Run, warning: Warning) -> Finding:

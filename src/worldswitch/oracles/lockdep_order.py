@@ -6,16 +6,18 @@ entry is tracing, lockdep-prepare, context, lockdep-on; on exit lockdep-off, con
 is off, tracing only while it watches. The first four belong before VMRUN, the other three after it, each once a round.
 """
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from worldswitch.core.state import END
 from worldswitch.kernel import calls as k
 from worldswitch.machine.run import Run
-from worldswitch.oracles.finding import Finding
+from worldswitch.oracles.finding import REMEMBERED, Finding
 
 NAME: Final = "lockdep-order"
 ENTER: Final = (k.K_TRACE_ON_PREPARE, k.K_LOCKDEP_ON_PREPARE, k.K_CONTEXT_ENTER, k.K_LOCKDEP_ON)
+_VMRUN: Final = -1  # among calls
 EXIT: Final = (k.K_LOCKDEP_OFF, k.K_CONTEXT_EXIT, k.K_TRACE_OFF_FINISH)
 
 
@@ -30,22 +32,42 @@ def applies(run: Run) -> str:
 
 def judge(run: Run) -> list[Finding]:
     """Each call as often as the run got to its place, in order."""
-    made: dict[int, list[int]] = {op: [] for op in k.ORDERED}  # the steps at which each was made
-    for step, op in run.kernel.call_log:
-        made[op].append(step)
+    calls = run.kernel.call_log
+    entries = [entry.step for entry in run.recorder.entries]
+    rounds = run.plan.scenario.rounds if run.cpu.stop == END else 0
+    # Only the order counts, and it is nearly always the same. A call and a VMRUN are never of the same step.
+    log = tuple([op for _, op in sorted([*calls, *((step, _VMRUN) for step in entries)])])
+    objections = _objections(log, rounds)
+    if not objections:
+        return []
+    steps = [*sorted([*(step for step, _ in calls), *entries]), run.cpu.step]
+    return [finding._replace(steps=(steps[finding.steps[0]],)) for finding in objections]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _objections(log: tuple[int, ...], rounds: int) -> tuple[Finding, ...]:
+    """What a log of calls and VMRUNs shows; the findings' steps are indices into it, or its length for the end.
+
+    ``rounds`` is 0 of a run that did not come to its end.
+    """
+    made: dict[int, list[int]] = {op: [] for op in k.ORDERED}  # where each was made
+    entries: list[int] = []
+    for index, op in enumerate(log):
+        (entries if op == _VMRUN else made[op]).append(index)
     findings: dict[str, Finding] = {}
-    for number, entry in enumerate(run.recorder.entries, 1):
-        _count(findings, made, ENTER, entry.step, number, "too-often")
-        _count(findings, made, EXIT, entry.step, number - 1, "before-vmrun")
-    if run.cpu.stop == END:
-        _count(findings, made, (*ENTER, *EXIT), run.cpu.step, run.plan.scenario.rounds, "too-often")
+    for number, entry in enumerate(entries, 1):
+        _count(findings, made, ENTER, entry, number, number)
+        # A surplus call of the exit side: only in the first round it is known to be of this round, and too early.
+        _count(findings, made, EXIT, entry, number - 1, 0 if number == 1 else None)
+    if rounds:
+        _count(findings, made, (*ENTER, *EXIT), len(log), rounds, rounds)
     for ops in (ENTER, EXIT):
         for first, second in pairwise(ops):
-            wrong = next((b for a, b in zip(made[first], made[second], strict=False) if b < a), 0)
-            if wrong and len(made[first]) == len(made[second]):  # else one is missing, which is said already
+            wrong = next((b for a, b in zip(made[first], made[second], strict=False) if b < a), -1)
+            if wrong >= 0 and len(made[first]) == len(made[second]):  # else one is missing, which is said already
                 cause = f"{_slug(second)}-before-{_slug(first)}"
                 _add(findings, cause, second, f"{_name(second)} is called before {_name(first)}", wrong)
-    return list(findings.values())
+    return tuple(findings.values())
 
 
 def _count(
@@ -53,17 +75,18 @@ def _count(
     made: dict[int, list[int]],
     ops: tuple[int, ...],
     until: int,
-    wanted: int,
-    surplus: str,
+    least: int,
+    most: int | None,
 ) -> None:
-    """Each of ``ops`` must have been made ``wanted`` times by the step ``until``; ``surplus`` is what too many are."""
+    """Each of ``ops`` must have been made from ``least`` to ``most`` times by ``until``."""
     for op in ops:
         steps = [step for step in made[op] if step <= until]
-        if len(steps) < wanted:
+        if len(steps) < least:
             _add(findings, f"no-{_slug(op)}", op, f"{_name(op)} is missing", until)
-        elif len(steps) > wanted:
-            message = f"{_name(op)} is called {surplus.replace('-', ' ')}"
-            _add(findings, f"{_slug(op)}-{surplus}", op, message, steps[wanted])
+        elif most is not None and len(steps) > most:
+            surplus = "too-often" if most else "before-vmrun"
+            message = f"{_name(op)} is called {'once too often' if most else 'before VMRUN'}"
+            _add(findings, f"{_slug(op)}-{surplus}", op, message, steps[most])
 
 
 def _name(op: int) -> str:

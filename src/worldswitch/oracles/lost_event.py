@@ -85,7 +85,7 @@ def _latches(run: Run) -> Iterator[Finding]:
             yield _finding(latch, "taken-twice", "left a latch that was not set", step)
     latched = _latched(run)
     for latch, step in waiting.items():
-        if latch not in latched and not _ended(run, latch, step):
+        if latch not in latched and run.cpu.stop not in (SHUTDOWN, INIT_RESET):  # which swallow it
             yield _finding(latch, "vanished", "arrived and left no trace", step)
     for latch in latched:
         if latch not in waiting and not _set_by_software(run, latch):
@@ -107,19 +107,12 @@ def _set_by_software(run: Run, latch: Latch) -> bool:
     return any(field == "cpu.pending" for field, _ in host.assignments)
 
 
-def _ended(run: Run, latch: Latch, step: int) -> bool:
-    """Whether shutdown or a reset swallowed the event; a #MC with GIF=0 may be a shutdown itself (S3-15)."""
-    if run.cpu.stop in (SHUTDOWN, INIT_RESET):
-        return True
-    return latch[0] == KIND_MCE and any(r.code == EXIT_SHUTDOWN and r.step >= step for r in run.recorder.exits)
-
-
 def _acknowledged(run: Run) -> Iterator[Finding]:
     """What became of each event in the step in which it left its latch."""
     for step, kind, vector in run.recorder.acknowledged:
         delivered = sum(1 for handler in run.recorder.handlers if handler.step == step)
         reported = sum(1 for record in run.recorder.exits if record.step == step)
-        superseded = any(s == step for s, _ in run.recorder.superseded)
+        superseded = any(s == step for s, _ in run.recorder.superseded)  # by a fault that may never be delivered either
         ended = run.cpu.step == step and run.cpu.stop in (SHUTDOWN, INIT_RESET)
         latch = (kind, vector)
         if not (delivered or reported or superseded or ended):
@@ -129,7 +122,7 @@ def _acknowledged(run: Run) -> Iterator[Finding]:
 
 
 def _injected(run: Run, entry: Entry, record: Exit | None) -> Iterator[Finding]:
-    """How many of its legal fates an injected event met (I-09)."""
+    """How many of its legal fates an injected event met (I-09); shutdown supersedes it first (S6-72)."""
     if not entry.eventinj & EVENT_V:
         return
     if record is not None and record.code == EXIT_INVALID:
@@ -137,13 +130,8 @@ def _injected(run: Run, entry: Entry, record: Exit | None) -> Iterator[Finding]:
             yield _injection("injection-doubled", "EVENTINJ was rejected, and delivered all the same", record.step)
         return
     superseded = any(step == entry.step for step, _ in run.recorder.superseded)
-    here = record is not None and record.step == entry.step
-    reported = here and record is not None and bool(record.exitintinfo & EVENT_V) and not superseded
-    shutdown = not superseded and (
-        (here and record is not None and record.code == EXIT_SHUTDOWN and not reported)
-        or (run.cpu.stop == SHUTDOWN and run.cpu.step == entry.step)
-    )
-    fates = entry.injected_deliveries + superseded + reported + shutdown
+    reported = record is not None and record.step == entry.step and bool(record.exitintinfo & EVENT_V)
+    fates = entry.injected_deliveries + (superseded or reported)
     if fates == 0:
         yield _injection("injection-lost", "EVENTINJ was neither delivered nor reported", entry.step)
     elif fates > 1:

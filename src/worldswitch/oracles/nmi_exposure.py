@@ -11,6 +11,7 @@ is among them. A shadow counts for nothing, as whether it holds an NMI depends o
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from worldswitch.core.bits import RFLAGS_IF
@@ -18,8 +19,18 @@ from worldswitch.core.record import KIND_EXCEPTION, WORLD_HOST
 from worldswitch.core.state import END
 from worldswitch.machine.machine import SEEN_GIF, SEEN_NMI_MASKED, SEEN_SHIFT
 from worldswitch.machine.run import Run
-from worldswitch.oracles.finding import HANDLER, Finding, State, boundary_segment, clgi_skipped, state_of, steps_at
-from worldswitch.program.layout import LANDMARKS
+from worldswitch.oracles.finding import (
+    HANDLER,
+    REMEMBERED,
+    Finding,
+    State,
+    boundary_segment,
+    clgi_skipped,
+    segment_before,
+    state_of,
+    steps_at,
+)
+from worldswitch.program.layout import LANDMARKS, Layout
 
 NAME: Final = "nmi-exposure"
 
@@ -54,7 +65,9 @@ def judge(run: Run) -> list[Finding]:
     path = run.plan.path
     if path is None:
         return []
-    exposed = {segment: seen for segment, seen in _exposed(run).items() if segment not in path.nmi_segments}
+    exposed = {
+        segment: seen for segment, seen in _exposed(run.plan.host, run.seen).items() if segment not in path.nmi_segments
+    }
     if not exposed:
         return []
     skipped = clgi_skipped(run)
@@ -68,7 +81,7 @@ def judge(run: Run) -> list[Finding]:
 
 def nmi_states(run: Run) -> dict[str, list[State]]:
     """Per segment of the path, the states in which an NMI could be taken: GIF=1 and NMIs not masked."""
-    return {segment: _unique(seen) for segment, seen in _exposed(run).items()}
+    return {segment: _unique(seen) for segment, seen in _exposed(run.plan.host, run.seen).items()}
 
 
 def exception_states(run: Run) -> dict[str, list[State]]:
@@ -89,20 +102,15 @@ def compare(first: Run, second: Run) -> list[Difference]:
     NMI exposure must be equal wherever CLGI takes effect. Where it did not (S7-15), and for exceptions always, a
     difference is documented. Of a run that did not come to its end, only what both passed is compared.
     """
-    differences = []
-    reason = CLGI_SKIPPED if clgi_skipped(first) and clgi_skipped(second) else ""
-    ours, theirs = nmi_states(first), nmi_states(second)
     complete = first.cpu.stop == END and second.cpu.stop == END
-    both = set(LANDMARKS) if complete else _passed(first) & _passed(second)
-    for segment in LANDMARKS:
-        a, b = ours.get(segment, []), theirs.get(segment, [])
-        if a != b and segment in both:
-            differences.append(Difference("nmi", segment, tuple(a), tuple(b), reason, ("S8-70", "S7-15")))
+    differ = _segments_that_differ(first.plan.host, first.seen, second.plan.host, second.seen, complete)
+    reason = CLGI_SKIPPED if differ and clgi_skipped(first) and clgi_skipped(second) else ""
+    differences = [Difference("nmi", segment, a, b, reason, ("S8-70", "S7-15")) for segment, a, b in differ]
     faults_a, faults_b = exception_states(first), exception_states(second)
     for text in sorted({*faults_a, *faults_b}):
-        a, b = faults_a.get(text, []), faults_b.get(text, [])
+        a, b = tuple(faults_a.get(text, ())), tuple(faults_b.get(text, ()))
         if a != b:
-            differences.append(Difference("exception", text, tuple(a), tuple(b), EXCEPTIONS, ("S8-71", "S8-73")))
+            differences.append(Difference("exception", text, a, b, EXCEPTIONS, ("S8-71", "S8-73")))
     return differences
 
 
@@ -115,17 +123,29 @@ def objections(differences: Iterable[Difference]) -> list[Finding]:
     ]
 
 
-def _exposed(run: Run) -> dict[str, set[int]]:
+@lru_cache(maxsize=REMEMBERED)
+def _exposed(host: Layout, boundaries: frozenset[int]) -> dict[str, set[int]]:
     """Per segment, in the order of a path, the elements of ``Run.seen`` at which an NMI could be taken."""
     found: dict[str, set[int]] = {}
-    for seen in run.seen:
+    for seen in boundaries:
         if seen & SEEN_GIF and not seen & SEEN_NMI_MASKED:
-            found.setdefault(boundary_segment(run, seen >> SEEN_SHIFT), set()).add(seen)
+            found.setdefault(segment_before(host, seen >> SEEN_SHIFT), set()).add(seen)
     return {segment: found[segment] for segment in LANDMARKS if segment in found}
 
 
-def _passed(run: Run) -> set[str]:
-    return {boundary_segment(run, seen >> SEEN_SHIFT) for seen in run.seen}
+@lru_cache(maxsize=REMEMBERED)
+def _segments_that_differ(
+    first: Layout, first_seen: frozenset[int], second: Layout, second_seen: frozenset[int], complete: bool
+) -> tuple[tuple[str, tuple[State, ...], tuple[State, ...]], ...]:
+    """Segments that expose NMI handlers to other states; of runs that are not complete, those that both passed."""
+    ours, theirs = _exposed(first, first_seen), _exposed(second, second_seen)
+    both = set(LANDMARKS) if complete else _passed(first, first_seen) & _passed(second, second_seen)
+    sides = ((name, _unique(ours.get(name, ())), _unique(theirs.get(name, ()))) for name in LANDMARKS if name in both)
+    return tuple((name, tuple(a), tuple(b)) for name, a, b in sides if a != b)
+
+
+def _passed(host: Layout, boundaries: frozenset[int]) -> set[str]:
+    return {segment_before(host, seen >> SEEN_SHIFT) for seen in boundaries}
 
 
 def _unique(seen: Iterable[int]) -> list[State]:

@@ -41,7 +41,7 @@ def outside(run: Run) -> str:
     ):
         if bool(run.start_seen & bit) != wanted:
             return f"the scenario starts the path with another {name} than its file says"
-    if scenario.rounds > 1 and scenario.between and not _harmless(scenario.between):
+    if scenario.rounds > 1 and not _harmless(scenario.between):
         return "the scenario's own code between the rounds changes the state that the path starts in"
     for vector, body in scenario.host.handlers.items():
         if not _harmless(body, handler=True):

@@ -40,14 +40,14 @@ def mutants(path: EntryPath) -> Iterator[Mutant]:
 
 def removals(path: EntryPath) -> Iterator[Mutant]:
     """``path`` without one line: one instruction, one call, or one step of a composite call."""
-    lines = _labelled(path.lines)
+    lines = labelled(path.lines)
     for number, line in enumerate(lines):
-        yield _mutant(path, _without(lines, number), "remove", number, f"{line.instruction.text} left out")
+        yield _mutant(path, without(lines, number), "remove", number, f"{line.instruction.text} left out")
 
 
 def traced_helpers(path: EntryPath) -> Iterator[Mutant]:
     """``path`` with the traced helper in place of a raw one."""
-    lines = _labelled(path.lines)
+    lines = labelled(path.lines)
     for number, line in enumerate(lines):
         traced = TRACED.get(line.instruction.text)
         if traced:
@@ -59,7 +59,7 @@ def traced_helpers(path: EntryPath) -> Iterator[Mutant]:
 
 def duplicates(path: EntryPath) -> Iterator[Mutant]:
     """``path`` with one line twice in a row."""
-    lines = _labelled(path.lines)
+    lines = labelled(path.lines)
     for number, line in enumerate(lines):
         edited = (*lines[: number + 1], replace(line, label=""), *lines[number + 1 :])
         yield _mutant(path, edited, "repeat", number, f"{line.instruction.text} twice")
@@ -67,21 +67,21 @@ def duplicates(path: EntryPath) -> Iterator[Mutant]:
 
 def exchanges(path: EntryPath) -> Iterator[Mutant]:
     """``path`` with two neighbouring lines exchanged, where they differ."""
-    lines = _labelled(path.lines)
+    lines = labelled(path.lines)
     for number in range(len(lines) - 1):
         first, second = lines[number], lines[number + 1]
         if first.instruction != second.instruction:
-            edited = (*lines[:number], *_exchanged(first, second), *lines[number + 2 :])
+            edited = (*lines[:number], *exchanged(first, second), *lines[number + 2 :])
             about = f"{second.instruction.text} before {first.instruction.text}"
             yield _mutant(path, edited, "exchange", number, about)
 
 
 def _mutant(path: EntryPath, lines: tuple[Line, ...], verb: str, number: int, about: str) -> Mutant:
-    name = f"{verb} {_place(path, number)}"
+    name = f"{verb} {place_of(path, number)}"
     return Mutant(name, replace(path, name=f"{path.name}, {name}", lines=lines), about, number)
 
 
-def _place(path: EntryPath, number: int) -> str:
+def place_of(path: EntryPath, number: int) -> str:
     """A line as ``landmark+offset``; of two landmarks on one line the later."""
     found = find_landmarks(path.lines)
     marks = sorted((line, LANDMARKS.index(name), name) for name, line in found.items())
@@ -89,13 +89,14 @@ def _place(path: EntryPath, number: int) -> str:
     return name + (f"+{number - line}" if number > line else "")
 
 
-def _labelled(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+def labelled(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """The same lines with the landmarks that are found by instruction as labels: an edit must not find others."""
     names = {number: name for name, number in find_landmarks(lines).items() if name in _NAMED_AFTER_INSTRUCTION}
     return tuple(replace(line, label=line.label or names.get(number, "")) for number, line in enumerate(lines))
 
 
-def _without(lines: tuple[Line, ...], number: int) -> tuple[Line, ...]:
+def without(lines: tuple[Line, ...], number: int) -> tuple[Line, ...]:
+    """The lines without one; its label moves to a neighbour."""
     kept = [*lines[:number], *lines[number + 1 :]]
     label = lines[number].label
     for neighbour in (number, number - 1):
@@ -105,7 +106,8 @@ def _without(lines: tuple[Line, ...], number: int) -> tuple[Line, ...]:
     return tuple(kept)
 
 
-def _exchanged(first: Line, second: Line) -> tuple[Line, Line]:
+def exchanged(first: Line, second: Line) -> tuple[Line, Line]:
+    """Two neighbouring lines the other way round."""
     ahead = replace(second, noinstr=first.noinstr)
     behind = replace(first, noinstr=second.noinstr)
     labels = [line.label for line in (first, second) if line.label]

@@ -111,7 +111,7 @@ def rows(path: EntryPath) -> dict[str, list[Row]]:
         warned: dict[str, None] = {}
         for (name, scenario), usual in zip(scenarios, before, strict=True):
             signatures, warnings = _signatures(scenario, mutant.path)
-            news = tuple(signature for signature in signatures if signature not in usual)
+            news = tuple(sorted(signature for signature in signatures if signature not in usual))
             if news and not first[1]:
                 first = (name, news)
             warned.update(dict.fromkeys(warnings))

@@ -74,7 +74,7 @@ def deliver(ref: Reference, kind: int, word: int, return_rip: int, software: boo
     """S6-72: an event, then each exception that its delivery raises, until a handler is entered or the guest left."""
     cpu = ref.cpu
     regs, vmcb = cpu.regs, cpu.vmcb
-    codes = (event_error_code(word),)
+    codes: tuple[int, ...] = (event_error_code(word),)
     while True:
         ref.vectoring = word
         vector = word & 0xFF

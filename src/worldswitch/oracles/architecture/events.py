@@ -1,7 +1,7 @@
 """The boundary between two instructions: which event must be recognised, which may be, which must not.
 
-The order is that of S4-41, S4-42, S4-36, S4-37 and S6-112. Where implementations differ (S4-40) either is right: SMI and
-INIT in any order, #MC anywhere.
+The order is that of S4-41, S4-42, S4-36, S4-37 and S6-112. Where implementations differ (S4-40) either is right: SMI
+and INIT in any order, #MC anywhere.
 """
 
 from typing import Final, NamedTuple
@@ -234,7 +234,7 @@ def _init(ref: Reference) -> bool:
 
 
 def _debug_trap(ref: Reference) -> bool:
-    """The trap-class #DB of the last instruction: breakpoints may be dropped with GIF=0 (S3-16), single steps not (S3-17)."""
+    """The trap-class #DB of the last instruction; with GIF=0 breakpoints may be dropped (S3-16), single steps not."""
     cpu = ref.cpu
     regs = cpu.regs
     if not cpu.gif and cpu.debug_trap & ~DR6_BS and ref.sees_discarded(KIND_EXCEPTION):

@@ -27,8 +27,6 @@ def follow(run: Run) -> Objection | None:
     try:
         while ref.step < run.cpu.step and not ref.stopped:
             _unrecorded(ref, ref.next_record())
-            if ref.stopped:
-                break
             ref.step += 1
             _arrive(ref)
             if not recognise(ref):
@@ -53,8 +51,6 @@ def _unrecorded(ref: Reference, mark: int) -> None:
         if cpu.irr or cpu.pend_nmi or cpu.pend_smi or cpu.pend_init or cpu.pend_mce or cpu.debug_trap or cpu.guest:
             recognise(ref)
         execute(ref)
-        if ref.stopped:
-            return
 
 
 def _arrive(ref: Reference) -> None:
@@ -103,10 +99,12 @@ def _vmcb_state(cpu: Cpu) -> tuple[Any, ...]:
     return (vmcb.v_irq, vmcb.v_nmi, vmcb.v_nmi_mask, vmcb.vgif, vmcb.v_tpr)
 
 
-# Host code between two VMRUNs does the same every time, and with nothing pending that could be taken it is not looked at
-# again: each stretch is followed once and then skipped.
+# Host code between two VMRUNs does the same every time, and with nothing pending that could be taken it is not looked
+# at again: each stretch is followed once and then skipped.
 
-_ENDS: Final = frozenset({isa.OP_VMRUN, isa.OP_SET, isa.OP_END, isa.OP_SPIN, k.K_EXCEPTION, k.K_EXC_NMI_BEGIN, k.K_EXC_NMI_END})
+_ENDS: Final = frozenset(
+    {isa.OP_VMRUN, isa.OP_SET, isa.OP_END, isa.OP_SPIN, k.K_EXCEPTION, k.K_EXC_NMI_BEGIN, k.K_EXC_NMI_END}
+)
 _CODES: Final = 64
 _known: dict[int, tuple[Code, dict[State, "Stretch"]]] = {}  # by identity of the code, which it holds on to
 

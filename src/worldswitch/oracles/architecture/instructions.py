@@ -4,6 +4,7 @@ from typing import Final
 
 from worldswitch.core import isa
 from worldswitch.core.bits import (
+    CR0_PG,
     DR6_B0,
     DR6_B1,
     DR6_BD,
@@ -52,14 +53,13 @@ from worldswitch.core.bits import (
     VECTOR_OF,
     VECTOR_PF,
     VECTOR_UD,
-    CR0_PG,
     event_error_code,
     event_type,
     event_word,
 )
 from worldswitch.core.delivery import NPF_STACK_WRITE, PF_WRITE
 from worldswitch.core.execute import DATA_ADDRESS
-from worldswitch.core.record import KIND_EXCEPTION, KIND_INJECTED, KIND_SOFT
+from worldswitch.core.record import KIND_INJECTED, KIND_SOFT
 from worldswitch.core.state import END, HOST_BUG
 from worldswitch.kernel import calls as k
 from worldswitch.kernel.state import NMI_EXECUTING, NMI_LATCHED, NMI_NOT_RUNNING
@@ -81,6 +81,8 @@ _SVM: Final = frozenset({
 })  # fmt: skip
 _WITHOUT_SVME: Final = frozenset({isa.OP_STGI, isa.OP_SKINIT})  # where the SKINIT feature is there (S3-07, S7-01)
 _BY_RAX: Final = frozenset({isa.OP_VMRUN, isa.OP_VMLOAD, isa.OP_VMSAVE})
+_CPL0: Final = frozenset({isa.OP_HLT, isa.OP_MOV_CR8, isa.OP_MOV_DR})
+_BY_IOPL: Final = frozenset({isa.OP_STI, isa.OP_CLI})  # allowed up to IOPL
 _SOFTWARE: Final = {isa.OP_INT3: VECTOR_BP, isa.OP_INTO: VECTOR_OF, isa.OP_ICEBP: VECTOR_DB}  # S1-42
 _MOVES_RIP: Final = frozenset({k.K_EXCEPTION, k.K_EXC_NMI_BEGIN, k.K_EXC_NMI_END})
 _PLAIN: Final = frozenset({isa.OP_PLAIN, isa.OP_LSS, *(call.op for call in k.CALLS.values())} - _MOVES_RIP)
@@ -90,11 +92,13 @@ _PLAIN: Final = frozenset({isa.OP_PLAIN, isa.OP_LSS, *(call.op for call in k.CAL
 def execute(ref: Reference) -> None:
     """The instruction at RIP."""
     cpu = ref.cpu
-    if cpu.halted:
-        return
     regs = cpu.regs
     code = (cpu.guest_world if cpu.guest else cpu.host_world).code
     op, arg = code.ops[regs.rip], code.args[regs.rip]
+    if cpu.halted:
+        if op >= isa.FIRST_KERNEL_OP or op == isa.OP_SET:
+            raise LostTrack  # the machine's run loop carries out calls and `set` behind HLT all the same
+        return
     if regs.rip == cpu.breakpoint_rip and not cpu.guest and _instruction_breakpoint(ref):
         return
     before = regs.rflags
@@ -121,7 +125,7 @@ def _instruction_breakpoint(ref: Reference) -> bool:
     cpu = ref.cpu
     if not cpu.regs.dr7 & DR7_L0 or cpu.regs.rflags & RFLAGS_RF:
         return False
-    if not cpu.gif and not ref.sees_handler(KIND_EXCEPTION):
+    if not cpu.gif and not ref.sees_exception(VECTOR_DB):
         return False
     cpu.regs.dr6 |= DR6_B0
     fault(ref, VECTOR_DB)
@@ -150,7 +154,7 @@ def _intercepted_or_faulting(ref: Reference, op: int, arg: int) -> bool:
         if not enabled or not regs.protected():  # S7-01
             fault(ref, VECTOR_UD)
             return True
-        if op == isa.OP_VMRUN and not regs.cr0 & CR0_PG and _sees_ud(ref):
+        if op == isa.OP_VMRUN and not regs.cr0 & CR0_PG and ref.sees_exception(VECTOR_UD):
             fault(ref, VECTOR_UD)  # S6-01: KVM
             return True
         if regs.cpl:  # S7-02, S7-03
@@ -163,10 +167,7 @@ def _intercepted_or_faulting(ref: Reference, op: int, arg: int) -> bool:
         if op == isa.OP_VMRUN and cpu.guest:  # S7-12: always intercepted
             vmexit(ref, EXIT_VMRUN, nrip=regs.rip + 1)
             return True
-    elif op in (isa.OP_HLT, isa.OP_MOV_CR8, isa.OP_MOV_DR) and regs.cpl:
-        fault(ref, VECTOR_GP, 0)
-        return True
-    elif op in (isa.OP_STI, isa.OP_CLI) and regs.cpl > (regs.rflags & RFLAGS_IOPL) >> 12:
+    elif regs.cpl > _highest_cpl(regs.rflags, op):
         fault(ref, VECTOR_GP, 0)
         return True
     elif op in (isa.OP_UD2, isa.OP_RSM, isa.OP_VMMCALL) or (op == isa.OP_INTO and regs.mode_64bit()):
@@ -185,8 +186,11 @@ def _intercepted_or_faulting(ref: Reference, op: int, arg: int) -> bool:
     return op in _EXCEPTION_FIRST and _exits(ref, _EXCEPTION_FIRST[op])
 
 
-def _sees_ud(ref: Reference) -> bool:
-    return ref.sees_handler(KIND_EXCEPTION) or ref.sees_superseded()
+def _highest_cpl(rflags: int, op: int) -> int:
+    """The CPL up to which an instruction does not raise #GP."""
+    if op in _CPL0:
+        return 0
+    return (rflags & RFLAGS_IOPL) >> 12 if op in _BY_IOPL else 3
 
 
 def _perform(ref: Reference, op: int, arg: int) -> int:
@@ -344,7 +348,9 @@ def _software(ref: Reference, op: int, arg: int) -> None:
 def _fixup(ref: Reference) -> None:
     """S7-08: the kernel skips the instruction, or stops itself. Which is its business and not the processor's."""
     frames, world = ref.cpu.host_world.frames, ref.cpu.host_world
-    skipped = frames and ref.machine.kernel.rebooting and frames[-1].vector != VECTOR_DF and world.code.fixup[frames[-1].rip]
+    skipped = (
+        frames and ref.machine.kernel.rebooting and frames[-1].vector != VECTOR_DF and world.code.fixup[frames[-1].rip]
+    )
     stopped = ref.run.cpu.stop == HOST_BUG and ref.run.cpu.step == ref.step
     if not skipped or stopped:
         raise LostTrack

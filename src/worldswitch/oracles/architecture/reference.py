@@ -2,9 +2,9 @@
 
 from typing import Any, Final, NoReturn
 
-from worldswitch.core.bits import EXIT_INVALID, EXIT_SHUTDOWN, SHADOW_LOADED
+from worldswitch.core.bits import EXIT_INVALID, EXIT_SHUTDOWN, TYPE_EXCEPTION, event_type
 from worldswitch.core.names import event_name, exit_name
-from worldswitch.core.record import KINDS, WORLD_SMM, Exit, Handler, Recorder
+from worldswitch.core.record import KIND_EXCEPTION, KINDS, WORLD_SMM, Exit, Handler, Recorder
 from worldswitch.core.state import Cpu
 from worldswitch.machine.machine import Machine
 from worldswitch.machine.run import Run
@@ -56,9 +56,9 @@ class Reference:
     """What the processor must be in, step by step. The state is held in the model's own data types."""
 
     __slots__ = (
-        "acknowledged", "arrivals", "cpu", "discarded", "entries", "exits", "handlers", "host_nmi_mask", "machine", "marks",
-        "next_acknowledged", "next_arrival", "next_discarded", "next_entry", "next_exit", "next_handler", "next_mark",
-        "next_superseded", "nmi_mask", "nmi_state", "run", "step", "stopped", "superseded", "vectoring",
+        "acknowledged", "arrivals", "cpu", "discarded", "entries", "exits", "handlers", "host_nmi_mask", "machine",
+        "marks", "next_acknowledged", "next_arrival", "next_discarded", "next_entry", "next_exit", "next_handler",
+        "next_mark", "next_superseded", "nmi_mask", "nmi_state", "run", "step", "stopped", "superseded", "vectoring",
     )  # fmt: skip
 
     def __init__(self, run: Run) -> None:
@@ -113,6 +113,17 @@ class Reference:
             return False
         handler = self.handlers[self.next_handler]
         return handler.step == self.step and handler.kind == kind
+
+    def sees_exception(self, vector: int) -> bool:
+        """Whether the instruction at RIP raised that exception in the host: its handler, or a fault of its delivery."""
+        if self.next_entry < len(self.entries) and self.entries[self.next_entry].step == self.step:
+            return False  # it was a VMRUN, and what happened since happened in the guest
+        if self.sees_handler(KIND_EXCEPTION):
+            handler = self.handlers[self.next_handler]
+            if handler.vector == vector and handler.rip == self.cpu.regs.rip and not handler.guest:
+                return True
+        word = self.superseded[self.next_superseded][1] if self.sees_superseded() else 0
+        return event_type(word) == TYPE_EXCEPTION and word & 0xFF == vector
 
     def sees_acknowledged(self, kind: int) -> bool:
         """Whether an event of that kind left its latch in this step."""
@@ -199,8 +210,10 @@ class Reference:
         if code == EXIT_SHUTDOWN:  # S6-94: the guest's state is undefined
             return record
         self.agree("exit", SAVED, (record.rip, record.rflags, record.cr2), (regs.rip, regs.rflags, regs.cr2))
-        if self.cpu.shadow & SHADOW_LOADED and not self.cpu.shadow & UNSURE and not self.vectoring:
-            self.same("exit", "int-state", record.int_state & 1, 1, "S2-52", "S2-53", "S2-60")
+        if not self.cpu.shadow & UNSURE and not self.cpu.injecting:  # then it is for shadow_bleed to say
+            stored = bool(record.int_state & 1)
+            if stored or not self.vectoring:  # S2-58: a delivery may have cleared it
+                self.same("exit", "int-state", stored, bool(self.cpu.shadow), "S2-52", "S2-53", "S2-60")
         return record
 
     def stop(self, reason: int) -> None:

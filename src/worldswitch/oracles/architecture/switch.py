@@ -17,6 +17,7 @@ from worldswitch.core.bits import (
     EFER_LMA,
     EFER_LME,
     EFER_SVME,
+    EVENT_EV,
     EVENT_V,
     EXCEPTION_NAMES,
     EXIT_INVALID,
@@ -37,13 +38,13 @@ from worldswitch.core.bits import (
 )
 from worldswitch.core.record import FROM_EXIT
 from worldswitch.core.state import Registers, Vmcb
-from worldswitch.oracles.architecture.reference import MASK_UNSURE, Reference
+from worldswitch.oracles.architecture.reference import EXT, MASK_UNSURE, Reference
 
 _64BIT_EXCLUDES: Final = (4, 5)  # #OF and #BR cannot occur in 64-bit mode (S6-32)
 
 
 def enter(ref: Reference) -> bool:
-    """VMRUN from (e) on: load the guest, or leave at once with VMEXIT_INVALID. True where EVENTINJ is to be delivered."""
+    """VMRUN from (e) on: load the guest, or leave with VMEXIT_INVALID. True where EVENTINJ is to be delivered."""
     cpu = ref.cpu
     regs, vmcb = cpu.regs, cpu.vmcb
     cpu.hif = bool(regs.rflags & RFLAGS_IF)  # S5-20
@@ -81,7 +82,9 @@ def vmexit(
     vmcb = cpu.vmcb
     if vmcb.v_nmi_enable and ref.vectoring & EVENT_V and event_type(ref.vectoring) == TYPE_NMI:
         vmcb.v_nmi_mask = False  # S4-34
-    events = (ref.vectoring, 0) if or_no_event else (ref.vectoring,)
+    events: tuple[int, ...] = (ref.vectoring, ref.vectoring | EXT) if ref.vectoring & EVENT_EV else (ref.vectoring,)
+    if or_no_event:
+        events = (*events, 0)
     injecting, mask = cpu.injecting and event_type(ref.vectoring) == TYPE_NMI, vmcb.v_nmi_mask
     record = ref.take_exit(code, info1, info2, nrip, events)
     if not injecting:  # S4-35: an EVENTINJ NMI is not settled

@@ -1,27 +1,36 @@
-"""The catalogue of entry paths, and the listing of single ones.
+"""The catalogue of entry paths with the verdict of every oracle, the listing of single paths, and how near they break.
 
 NAME is a path of the catalogue or a path file. The gap is the number of instructions that are executed between STI and
-VMRUN.
+VMRUN. The verdicts are those of the last check, which ships with this version; a path file is checked when it is named.
+`show` prints the listing of each NAME, `edits` the smallest edits that break it.
 """
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from worldswitch.commands import EXIT_CLEAN
 from worldswitch.commands.common import add_json_argument, print_json
 from worldswitch.errors import InputError
 
+if TYPE_CHECKING:
+    from worldswitch.paths.model import EntryPath
+
 EXAMPLES = """
 worldswitch paths
 worldswitch paths show linux-6.14
 worldswitch paths show my-path.toml --json
+worldswitch paths edits linux-6.14
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``worldswitch paths``."""
-    parser.add_argument("action", metavar="show", nargs="?", choices=("show",), help="print the listing of each NAME")
+    parser.add_argument(
+        "action", metavar="show|edits", nargs="?", choices=("show", "edits"), help="what to print of each NAME"
+    )
     parser.add_argument("names", metavar="NAME", nargs="*", help="a path, or a path file")
+    parser.add_argument("--all", action="store_true", help="with `edits`: every edit, not only the smallest ones")
     add_json_argument(parser)
 
 
@@ -32,8 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     from worldswitch.report.terminal import screen
 
     if arguments.action and not arguments.names:
-        raise InputError("show which path? `worldswitch paths` lists them")
+        raise InputError(f"{arguments.action} which path? `worldswitch paths` lists them")
     paths = [find(name) for name in arguments.names or names()]
+    if arguments.action == "edits":
+        return _edits(paths, arguments.json, arguments.all)
     if arguments.json:
         print_json({"format": 1, "paths": [path_as_json(path) for path in paths]})
         return EXIT_CLEAN
@@ -43,4 +54,18 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_CLEAN
     for number, path in enumerate(paths):
         print(*([""] if number else []), *listing(path, show), sep="\n")
+    return EXIT_CLEAN
+
+
+def _edits(paths: "list[EntryPath]", json: bool, everything: bool) -> int:
+    from worldswitch.paths.closeness import closeness
+    from worldswitch.report.closeness import as_json, lines
+    from worldswitch.report.terminal import screen
+
+    if json:
+        print_json({"format": 1, "paths": [as_json(closeness(path)) for path in paths]})
+        return EXIT_CLEAN
+    show = screen(sys.stdout)
+    for number, path in enumerate(paths):
+        print(*([""] if number else []), *lines(closeness(path), show, everything), sep="\n")
     return EXIT_CLEAN

@@ -22,7 +22,8 @@ from worldswitch.fuzzing.slots import (
     settings,
 )
 from worldswitch.program.instruction import meets_number
-from worldswitch.scenario.model import GateSpec, Program, Scenario
+from worldswitch.scenario.model import Arrival, GateSpec, Program, Scenario
+from worldswitch.scenario.places import parse_place
 
 GUEST_SLOTS: Final = 6
 EVENTS: Final = 3
@@ -35,17 +36,17 @@ GUEST_WORDS: Final = (
 HOST_WORDS: Final = (
     "", "nop", "clgi", "sti", "vmrun", "cli", "stgi", "mov_ss", "vmload", "vmsave", "popf if", "popf", "hlt", "ud2",
     "int3", "set vmcb.eventinj=exitintinfo", "set guest.memory=ok", "set vmcb.int_state=0", "popf if,tf", "int 0x80",
-    "lock_acquire", "lockdep_hardirqs_on", "lockdep_hardirqs_off", "set guest.rip=next",
+    "lock_acquire", "lockdep_hardirqs_on", "lockdep_hardirqs_off", "set guest.rip=next", "out_smi",
 )  # fmt: skip
 HOST_DEFAULT: Final = ("", "clgi", "", "", "sti", "", "vmrun", "", "cli", "", "stgi", "")
 """What the ``sequence`` target's zeros mean, slot by slot."""
 
 INJECTED: Final = (
     "intr:0x68", "nmi", "ss(0x0)", "gp(0x0)", "soft:0x80", "de", "pf(0x2)", "ud", "df(0x0)", "db", "bp", "of", "br",
-    "0x80000302", "0x80000120", "0x80000720", "intr:0x20", "0x8000fb0d", "0x80000310", "0x80000309",
+    "0x80000302", "0x80000120", "0x80000720", "intr:0x20", "0x8000fb0d", "0x80000310", "0x80000309", "0x80000255",
 )  # fmt: skip
 MEETS: Final = ("ok", "npf", "gp", "pf", "np", "ss", "task-gate")
-GATES: Final = (0x68, 0x80, 0x20, 0x02, 0x08, 0x0C, 0x0D, 0x0E, 0x06, 0x01)
+GATES: Final = (0x68, 0x80, 0x20, 0x02, 0x08, 0x0C, 0x0D, 0x0E, 0x06, 0x01, 0x00, 0x03)
 """IDT entries whose behaviour a case may choose."""
 
 HANDLERS: Final[tuple[dict[int, tuple[str, ...]], ...]] = (
@@ -74,6 +75,16 @@ PLACES: Final = (
     "vmrun@2", "guest@2+1", "handler:0x02", "handler:0x02+2", "handler:0x06+2", "start+1", "start+2", "start+3",
 )  # fmt: skip
 
+TOGETHER: Final = (
+    (("intr", "guest"), ("intr:0xf1", "guest")),
+    (("nmi", "guest"), ("intr", "guest")),
+    (("smi", "guest"), ("nmi", "guest")),
+    (("nmi", "guest"), ("nmi", "guest+2")),
+    (("nmi", "cli"), ("mce", "handler:0x02+2"), ("nmi", "handler:0x02+2")),
+    (("intr", "sti+1"), ("nmi", "sti+1")),
+)
+"""Events that arrive together or one in the handler of another: which one comes first, and what an inner IRET does."""
+
 _VMCB: Final = (
     setting("vmcb.eventinj", *INJECTED),
     intercept_slot("intercepts.events", "intr", "nmi", "smi", "init", "vintr", "hlt", "shutdown", "iret"),
@@ -86,11 +97,12 @@ _VMCB: Final = (
     settings("v_irq", *({"vmcb.v_irq": True, "vmcb.v_intr_prio": prio, "vmcb.v_intr_vector": vector}
                         for prio, vector in ((15, 0xF1), (8, 0x81), (0, 0x20)))),
     setting("vmcb.v_ign_tpr", True),
-    setting("vmcb.v_tpr", 10, 15, 8),
+    setting("vmcb.v_tpr", 10, 15, 8, 0x80),
     settings("vgif", {"vmcb.vgif_enable": True, "vmcb.vgif": True}, {"vmcb.vgif_enable": True}),
     settings("vnmi", {"vmcb.v_nmi_enable": True}, {"vmcb.v_nmi_enable": True, "vmcb.v_nmi": True},
              {"vmcb.v_nmi_enable": True, "vmcb.v_nmi": True, "vmcb.v_nmi_mask": True},
-             {"vmcb.v_nmi_enable": True, "vmcb.v_nmi_mask": True}, rare=3),
+             {"vmcb.v_nmi_enable": True, "vmcb.v_nmi_mask": True},
+             {"vmcb.v_nmi_enable": True, "vmcb.v_nmi": True, "vmcb.vgif_enable": True}, rare=2),
     setting("vmcb.np_enable", False),
     setting("guest.if", False),
     setting("guest.tf", True),
@@ -102,11 +114,12 @@ _VMCB: Final = (
              {"vmcb.sev_es": True}, {"guest.cr4": 0}, {"vmcb.msrpm_base_pa": 0xFFFF_FFFF_F000}, rare=24),
     setting("cpu.tpr", 2, 15),
     setting("cpu.r_init", True),
+    setting("vmcb.nrip", "guest+1", "guest+2"),
 )  # fmt: skip
 
 _HOST: Final = (
     settings("rebooting", {"kernel.kvm_rebooting": True, "cpu.svme": False}, {"kernel.kvm_rebooting": True},
-             {"cpu.svme": False}, rare=12),
+             {"cpu.svme": False}, rare=9),
     setting("kernel.context_tracking", False),
     settings("cpu.rax", {"cpu.rax": 0x2123}, {"cpu.rax": 1 << 48}, rare=13),
     settings("cpu.tf", {"cpu.tf": True}, rare=6),
@@ -118,9 +131,22 @@ _SEQUENCE: Final = (
     setting("cpu.gif", False),
     settings("cpu.rax", {"cpu.rax": 0x2123}, rare=6),
     setting("cpu.pending", ["intr:0x20"], ["nmi"], ["intr:0x20", "nmi"], ["smi"]),
+    settings("cpu.cpl", {"cpu.cpl": 3}, {"cpu.cpl": 3, "cpu.svme": False}, {"cpu.svme": False}, rare=9),
+    settings("cpu.tf", {"cpu.tf": True}, rare=4),
 )
 
 _ROUNDS: Final = Slot("rounds", ((1, ()), *((2, between) for between in BETWEEN), (3, BETWEEN[1])))
+
+
+def _arrivals(pairs: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
+    found = []
+    for name, place in pairs:
+        kind, _, vector = name.partition(":")
+        found.append(Arrival(kind, parse_place(place), int(vector or "0x20", 0)))
+    return tuple(found)
+
+
+_TOGETHER: Final = Slot("together", ((), *map(_arrivals, TOGETHER)))
 
 
 def _specs(vector: int) -> Slot:
@@ -145,13 +171,14 @@ class Codec:
         host = () if path else tuple(_host_slot(n, word) for n, word in enumerate(HOST_DEFAULT))
         events = tuple(slot for n in range(EVENTS) for slot in event_slots(n, EVENT_KINDS, PLACES))
         handlers = Slot("handlers", HANDLERS)
-        self.slots: tuple[Slot, ...] = (*self.fields, *gates, handlers, *guest, *host, *events, _ROUNDS)
+        self.slots: tuple[Slot, ...] = (*self.fields, *gates, handlers, *guest, *host, *events, _ROUNDS, _TOGETHER)
         self._gates = len(self.fields)
         self._handlers = self._gates + len(gates)
         self._guest = self._handlers + 1
         self._host = self._guest + len(guest)
         self._events = self._host + len(host)
         self._rounds = self._events + len(events)
+        self._together = self._rounds + 1
         self._counts: tuple[int, ...] = tuple(len(slot.choices) for slot in self.slots)
         self._intercepts = [n for n, slot in enumerate(self.fields) if slot.name.startswith("intercepts.")]
 
@@ -203,11 +230,13 @@ class Codec:
             for number in range(self._events, self._rounds, 2)
             if picks[number]
         )
+        events += slots[self._together].choices[picks[self._together]]
         rounds, between = slots[self._rounds].choices[picks[self._rounds]]
         scenario = Scenario(path=self.path, settings=values, events=events, rounds=rounds, between=between)
         scenario.guest = Program(guest or scenario.guest.program, idt, HANDLERS[picks[self._handlers]])
-        if "guest.rip" in values and values["guest.rip"] > len(scenario.guest.program):
-            del values["guest.rip"]
+        for name in ("guest.rip", "vmcb.nrip"):
+            if values.get(name, 0) > len(scenario.guest.program):
+                del values[name]
         if not self.path:
             scenario.host = Program(tuple(word for word in host if word))
         return scenario

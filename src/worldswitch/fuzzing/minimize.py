@@ -16,6 +16,7 @@ from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.machine import DEFAULT_INTERCEPTS
 from worldswitch.machine.run import run_plan
 from worldswitch.oracles.judge import judge
+from worldswitch.paths.edits import fewer
 from worldswitch.paths.model import EntryPath
 from worldswitch.program.instruction import meets_number
 from worldswitch.scenario.fields import BY_NAME
@@ -25,8 +26,10 @@ from worldswitch.scenario.write import scenario_text
 
 Check = Callable[[Scenario], bool]
 
-SIMPLER_EVENTS: Final = ("intr:0x20", "nmi", "ud", "gp(0x0)")
+SIMPLER_EVENTS: Final = ("bp", "intr:0x20", "nmi", "ud", "gp(0x0)")
 SIMPLER_GATES: Final = ("npf", "gp")
+SIMPLER_STARTS: Final = ("guest+1", "noncanonical")
+"""Where a guest may start to leave at once, without an instruction of its own."""
 
 
 def size(scenario: Scenario) -> tuple[int, int, int, str]:
@@ -85,6 +88,8 @@ def _candidates(scenario: Scenario) -> Iterator[Scenario]:
 
         yield from nested_candidates(scenario)
         return
+    for path in fewer(scenario.path):
+        yield replace(scenario, path=path)
     yield from _smallest_shapes(scenario)
     yield from _without_whole_parts(scenario)
     for index in range(len(scenario.events)):
@@ -99,17 +104,33 @@ def _candidates(scenario: Scenario) -> Iterator[Scenario]:
 
 
 def _smallest_shapes(scenario: Scenario) -> Iterator[Scenario]:
-    """Bare scenarios of the shapes in which findings of a world switch usually end; edits alone seldom lead there."""
+    """Bare scenarios of the shapes in which findings of a world switch usually end; edits alone seldom lead there.
+
+    `worldswitch check --compare` shows whether there is anything smaller.
+    """
     bare = replace(scenario, settings={}, options={}, events=(), rounds=1, between=(), guest=Program(DEFAULT_GUEST))
     yield bare
+    yield from _injecting(bare)
+    for event in scenario.events:
+        yield replace(bare, events=(event,))
+    if scenario.rounds > 1:
+        again = replace(bare, rounds=2)
+        yield again
+        parse = BY_NAME["guest.rip"].kind.parse
+        for start in (None, *SIMPLER_STARTS):
+            for injecting in _injecting(again):
+                more = {} if start is None else {"guest.rip": parse(start)}
+                yield _with_settings(injecting, {**injecting.settings, **more})
+
+
+def _injecting(bare: Scenario) -> Iterator[Scenario]:
+    """``bare`` with an injected event, and with a gate that it cannot pass."""
     parse = BY_NAME["vmcb.eventinj"].kind.parse
     for word in SIMPLER_EVENTS:
-        injecting = _with_settings(bare, {"vmcb.eventinj": parse(word)})
+        injecting = _with_settings(bare, {**bare.settings, "vmcb.eventinj": parse(word)})
         yield injecting
         for name in SIMPLER_GATES:
             yield _with_guest(injecting, idt={parse(word) & 0xFF: GateSpec(meets_number(name))})
-    for event in scenario.events:
-        yield replace(bare, events=(event,))
 
 
 def _without_whole_parts(scenario: Scenario) -> Iterator[Scenario]:

@@ -1,7 +1,8 @@
 """Targets: what one case executes, and the findings it shows.
 
 A target runs a case on each of its paths, has every oracle judge each run, and compares the first two paths with each
-other. Names: ``world-switch`` (paths), ``sequence`` (free host programs), ``nested`` (L0 on paths, with L1 and L2).
+other. Names: ``world-switch`` (paths), ``sequence`` (free host programs), ``nested`` (L0 on paths, with L1 and L2),
+``edits`` (paths with random edits).
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Final, NamedTuple
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.codec import Codec
+from worldswitch.fuzzing.edits import EditsCodec
 from worldswitch.fuzzing.projection import points
 from worldswitch.fuzzing.twins import alike, comparable
 from worldswitch.machine.compile import compile_scenario, make_options
@@ -22,12 +24,15 @@ from worldswitch.paths.catalogue import IMPLEMENTATIONS, find
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.model import Scenario
 
-NAMES: Final = ("world-switch", "sequence", "nested")
+NAMES: Final = ("world-switch", "sequence", "nested", "edits")
 ON_PATHS: Final = ("world-switch", "nested")
 """Targets that run on entry paths."""
 
 PROGRAM: Final = "program"
 """What results call the path of a free host program."""
+
+EDITED: Final = "edited"
+"""What results call the path of a case of the target ``edits``, each of which has its own."""
 
 
 class Hit(NamedTuple):
@@ -67,7 +72,12 @@ class Target:
             self.paths = (*(find(name) for name in configuration.paths), *extra)
             if not self.paths:
                 raise InputError(f"the target {configuration.target} needs at least one path")
-        self.codec: Codec | NestedCodec = make_codec(configuration.target, self.paths[0].name if self.paths else "")
+        self.codec: Codec | NestedCodec = (
+            EditsCodec(configuration.paths)
+            if configuration.target == "edits"
+            else make_codec(configuration.target, self.paths[0].name if self.paths else "")
+        )
+        self._own = EDITED if configuration.target == "edits" else PROGRAM  # what the scenario's own path is called
         self._options = dict(configuration.options)
         self._model = make_options(configuration.profile, self._options, None)
         self._stretches = [Stretches() for _ in self.paths]
@@ -76,7 +86,7 @@ class Target:
     @property
     def path_names(self) -> tuple[str, ...]:
         """The names under which findings are reported."""
-        return tuple(path.name for path in self.paths) or (PROGRAM,)
+        return tuple(path.name for path in self.paths) or (self._own,)
 
     def scenario(self, data: bytes) -> Scenario:
         """The scenario of a case, with the profile and options of this target."""
@@ -126,7 +136,7 @@ class Target:
         judged = []
         for path in self.paths or (None,):
             run = run_plan(compile_scenario(scenario, path))
-            judged.append(Judged(path.name if path else PROGRAM, run, judge(run)))
+            judged.append(Judged(path.name if path else self._own, run, judge(run)))
         return judged
 
     def hits(self, judged: list[Judged]) -> list[Hit]:

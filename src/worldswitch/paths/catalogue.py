@@ -1,4 +1,7 @@
-"""The shipped entry paths, by name. Everywhere a name is accepted, the name of a path file is accepted too."""
+"""The shipped entry paths, by name.
+
+Everywhere a name is accepted, the name of a path file is accepted too, and either with edits after it (``paths.edits``).
+"""
 
 from functools import cache
 from importlib import resources
@@ -22,14 +25,24 @@ def names() -> tuple[str, ...]:
 
 
 def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Sorts linux-6.1 before linux-6.14."""
+    """Sorts Linux first, and linux-6.1 before linux-6.14."""
     words = name.replace("-", ".").split(".")
-    return tuple((0, int(word)) if word.isdigit() else (1, word) for word in words)
+    rest = tuple((0, int(word)) if word.isdigit() else (1, word) for word in words)
+    return ((0, 0 if words[0] == "linux" else 1), *rest)
+
+
+def find(name: str) -> EntryPath:
+    """The path of that name or in that file, with its edits; raises ``InputError``."""
+    if "~" in name:
+        from worldswitch.paths.edits import cached, split
+
+        base, edits = split(name)
+        return cached(_find(base), edits) if edits else _find(base)
+    return _find(name)
 
 
 @cache
-def find(name: str) -> EntryPath:
-    """The path of that name or in that file; raises ``InputError``."""
+def _find(name: str) -> EntryPath:
     if name in names():
         resource = resources.files("worldswitch.paths") / "data" / f"{name}.toml"
         path = read_path(loads(resource.read_text(encoding="utf-8"), f"{name}.toml"))

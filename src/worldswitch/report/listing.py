@@ -1,12 +1,14 @@
-"""Entry paths for people: the table of all of them, and the listing of one with the state at each boundary."""
+"""Entry paths for people: the verdict matrix of all of them, and the listing of one with the state at each boundary."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from worldswitch.core.isa import OP_STI, OP_VMRUN
+from worldswitch.fuzzing.matrix import DOCUMENTED, FINDING, NOT_APPLICABLE, OK, Row as Verdicts, row as verdicts_of
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import Run, run_plan
 from worldswitch.machine.trace import Row
+from worldswitch.oracles.judge import NAMES
 from worldswitch.paths.model import EntryPath
 from worldswitch.program.layout import LANDMARKS
 from worldswitch.report.columns import WIDE, heads, state
@@ -14,6 +16,14 @@ from worldswitch.report.terminal import Screen
 from worldswitch.scenario.model import Scenario
 
 _TEXT: Final = 40
+_HEADS: Final = ("bleed", "ld-if", "ld-ord", "noinstr", "nmi", "irq", "event", "end", "entry", "arch")
+"""The columns of the matrix, in the order of ``oracles.judge.NAMES``."""
+
+_CELLS: Final = {OK: "ok", FINDING: "BAD", DOCUMENTED: "doc", NOT_APPLICABLE: "-"}
+_ALSO: Final = {
+    "noinstr.call-to-trace-hardirqs-on": "local_irq_enable() calls trace_hardirqs_on() out of .noinstr.text (S8-03)",
+    "noinstr.call-to-trace-hardirqs-off": "local_irq_disable() calls trace_hardirqs_off() out of it",
+}
 
 
 class Walk(NamedTuple):
@@ -46,18 +56,50 @@ def gap(walked: Walk) -> int | None:
 
 
 def table(paths: Sequence[EntryPath], screen: Screen) -> Iterator[str]:
-    """One line a path: name, gap and what it is, its sources below."""
+    """The verdict matrix: name, gap and a cell an oracle; why, what the path is, and its sources below."""
     names = max(len(path.name) for path in paths)
-    yield screen.bold(f"{'path'.ljust(names)}  gap  what it is; sources")
+    yield screen.bold(f"{'path'.ljust(names)}  gap  {'  '.join(_HEADS)}")
     for path in paths:
         between = gap(walk(path))
-        first = f"{path.name.ljust(names)}  {'-' if between is None else between:>3}  "
-        indent = " " * len(first)
-        yield from screen.wrapped(path.about, first, indent)
+        verdicts = verdicts_of(path)
+        cells = [_cell(verdicts.cell(name), len(head), screen) for name, head in zip(NAMES, _HEADS, strict=True)]
+        yield f"{path.name.ljust(names)}  {'-' if between is None else between:>3}  {'  '.join(cells)}".rstrip()
+        yield from screen.wrapped(f"why: {why(between, verdicts)}", "    ", "      ")
+        if path.about:
+            yield from screen.wrapped(path.about, "    ", "      ")
         for source in path.sources:
-            yield from (screen.dim(line) for line in screen.wrapped(source, indent, indent + "  "))
+            yield from (screen.dim(line) for line in screen.wrapped(source, "      ", "        "))
     yield ""
     yield from screen.wrapped("gap: instructions between STI and VMRUN; 0: VMRUN runs in the STI shadow; -: no STI")
+    yield from screen.wrapped(
+        "cells, by oracle, of the last check: ok; BAD: a finding; doc: findings, all documented by the path's file; -: "
+        "not applicable. Columns: " + ", ".join(f"{h.strip()} = {n}" for h, n in zip(_HEADS, NAMES, strict=True))
+    )
+
+
+def why(between: int | None, verdicts: Verdicts) -> str:
+    """One line: why the path bleeds or not, and what else was found."""
+    bleeds = any(cause.startswith("shadow-bleed.") for cause in verdicts.findings)
+    if between is None:
+        reason = "no STI before VMRUN, so that there is no STI shadow" + (", and yet int_state bleeds" if bleeds else "")
+    elif between == 0:
+        reason = "VMRUN runs in the STI shadow" + (
+            ", which bleeds into int_state at an exit during injection (S2-70)" if bleeds else ", and nothing bled"
+        )
+    else:
+        steps = f"{between} instruction{'' if between == 1 else 's'}"
+        reason = f"{steps} between STI and VMRUN " + (
+            "did not keep int_state from bleeding" if bleeds else "took the shadow (S2-75)"
+        )
+    others = sorted(cause for cause in verdicts.findings if not cause.startswith("shadow-bleed."))
+    return "; ".join([reason, *(_ALSO.get(cause, cause) for cause in others)])
+
+
+def _cell(verdict: str, width: int, screen: Screen) -> str:
+    text = _CELLS[verdict].ljust(width)
+    if verdict == FINDING:
+        return screen.bad(text)
+    return screen.dim(text) if verdict == NOT_APPLICABLE else text
 
 
 def listing(path: EntryPath, screen: Screen) -> Iterator[str]:
@@ -113,6 +155,7 @@ def path_as_json(path: EntryPath) -> dict[str, Any]:
     """One path of ``paths --json``."""
     walked = walk(path)
     layout = walked.run.plan.host
+    verdicts = verdicts_of(path)
     return {
         "name": path.name,
         "file": path.file,
@@ -128,6 +171,12 @@ def path_as_json(path: EntryPath) -> dict[str, Any]:
         },
         "documented": {"nmi": _ordered(path.nmi_segments), "intr": _ordered(path.intr_segments), "hif": path.hif},
         "known": [known._asdict() for known in path.known],
+        "verdict": {
+            "why": why(gap(walked), verdicts),
+            "oracles": {name: verdicts.cell(name) for name in NAMES},
+            "findings": sorted(verdicts.findings),
+            "documented": sorted(verdicts.documented),
+        },
         "landmarks": {name: layout.where(first) for name, (first, *_) in layout.landmarks.items()},
         "listing": [
             {"place": layout.where(rip), "text": line.instruction.text, "fixup": line.fixup, "noinstr": line.noinstr}

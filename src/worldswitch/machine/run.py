@@ -1,5 +1,7 @@
 """The finished run, as oracles and reports read it."""
 
+from functools import lru_cache
+
 from worldswitch.core.record import Recorder
 from worldswitch.core.state import Cpu
 from worldswitch.kernel.state import Kernel
@@ -19,7 +21,7 @@ class Run:
         self.cpu: Cpu = machine.cpu
         self.kernel: Kernel = machine.kernel
         self.recorder: Recorder = machine.cpu.recorder
-        self.seen: set[int] = machine.seen
+        self.seen: frozenset[int] = _shared(frozenset(machine.seen))
         self.start_seen: int = machine.start_seen
         self.arrived: dict[int, int] = machine.arrived
         self.trace: Trace | None = machine.trace
@@ -32,6 +34,12 @@ class Run:
     def where(self, guest: bool, rip: int) -> str:
         """The place of a Code index: ``vmrun-1`` style in the host, ``guest+2`` in the guest."""
         return (self.plan.guest if guest else self.plan.host).where(rip)
+
+
+@lru_cache(maxsize=4096)
+def _shared(seen: frozenset[int]) -> frozenset[int]:
+    """Of equal sets one: a campaign passes the same few hundred again and again, and oracles remember them by it."""
+    return seen
 
 
 def run_plan(plan: Plan, traced: bool = False, stretches: Stretches | None = None) -> Run:

@@ -37,9 +37,9 @@ class Line:
     comment: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Layout:
-    """Code, and the names of its places."""
+    """Code, and the names of its places; equal to itself alone, so that what follows from it can be remembered."""
 
     code: Code
     home: str = "start"  # the landmark at the first instruction

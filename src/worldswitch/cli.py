@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 
 import worldswitch
 from worldswitch.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from worldswitch.core import compiled
 from worldswitch.errors import InputError
 
 EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as a shell reports it
@@ -30,11 +31,14 @@ EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as a shell reports it
 COMMANDS: Final = {
     "paths": "the catalogue of entry paths; `paths show NAME` prints one",
     "run": "execute scenarios: a timeline, and what the oracles object to",
+    "diff": "what changes for whom between two paths, and what a commit message may claim",
     "explain": "a rule: its text, source, code and tests; a finding: what it rests on",
     "fuzz": "a coverage-guided campaign with atheris: findings are recorded, reduced and replayed",
     "smoke": "the bounded, seeded check for CI",
     "minimize": "the smallest scenario with the same signature",
-    "replay": "findings and scenarios executed again",
+    "check": "every scenario of a bounded space, smallest first",
+    "replay": "findings and scenarios executed again, in the model or on a real SVM implementation",
+    "crosscheck": "random scenarios in the model and on a real SVM implementation",
     "import": "an entry path read out of a built kvm-amd.ko, vmlinux or xen-syms",
     "fmt": "scenario and path files in canonical form",
 }
@@ -123,7 +127,8 @@ def _top_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"worldswitch {worldswitch.__version__}")
+    kind = "compiled" if compiled() else "pure Python"
+    parser.add_argument("--version", action="version", version=f"worldswitch {worldswitch.__version__} ({kind} core)")
     parser.add_argument("command", metavar="COMMAND", nargs="?", help=argparse.SUPPRESS)
     return parser
 

@@ -56,7 +56,10 @@ def test_every_example_is_a_valid_command_line(line: str) -> None:
 
 
 def test_the_version_is_printed(cli: Cli) -> None:
-    assert cli("--version") == (0, f"worldswitch {worldswitch.__version__}\n", "")
+    code, out, err = cli("--version")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"worldswitch {worldswitch.__version__} (")
+    assert out.removesuffix(" core)\n").rpartition("(")[2] in ("pure Python", "compiled")
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ format = 1
 [host]
 path = "linux-6.1"
 [vmcb]
-eventinj = "ud"
+eventinj = "bp"
 [guest]
-idt = { 0x06 = "npf" }
+idt = { 0x03 = "npf" }
 """
 
 LARGE = """

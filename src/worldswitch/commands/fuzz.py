@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fuzz``."""
     add_model_arguments(parser)
     parser.add_argument(
-        "--target", metavar="NAME", default="world-switch", help="world-switch (default), sequence or nested"
+        "--target", metavar="NAME", default="world-switch", help="world-switch (default), sequence, nested or edits"
     )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--time", metavar="S", type=float, default=None, help="seconds to fuzz")

@@ -182,6 +182,7 @@ def test_host_code_between_rounds_that_never_runs() -> None:
         ('handlers = { 2 = ["sti"] }', "handler for vector 0x02"),
         ('handlers = { 2 = ["set frame.if=1"] }', "handler for vector 0x02"),
         ('handlers = { 2 = ["set frame.rip=next"] }', "handler for vector 0x02"),
+        ('handlers = { 2 = ["set cpu.mode=real"] }', "handler for vector 0x02"),
         ('handlers = { 2 = ["lock_acquire"] }', "handler for vector 0x02"),
         ('idt = { 2 = { type = "trap" } }', "trap gate for vector 0x02"),
         ('handlers = { 2 = ["lock_acquire", "lock_release", "iret"] }', ""),
@@ -195,6 +196,26 @@ def test_host_handlers_of_the_scenario(host: str, reason: str) -> None:
     assert reason in outside(run(text, NEW))
     assert (outside(run(text, NEW)) == "") == (reason == "")
     assert verdict(text, NEW).findings == []
+
+
+@pytest.mark.parametrize(
+    ("vector", "reason"),
+    [("2", ""), ("0x20", ""), ("0x30", ""), ("13", "vector 0x0d"), ("1", "vector 0x01"), ("31", "vector 0x1f")],
+)
+def test_who_may_clear_svme(vector: str, reason: str) -> None:
+    """S3-36: with GIF=1 only, and exceptions come with GIF=0 as well; then STGI may fault and be skipped."""
+    text = PLAIN.replace("[vmcb]", f'handlers = {{ {vector} = ["set cpu.svme=false"] }}\n[vmcb]')
+    assert reason in outside(run(text, NEW))
+    assert (outside(run(text, NEW)) == "") == (reason == "")
+
+
+def test_svm_turned_off_in_the_middle_of_a_path() -> None:
+    """The #GP of VMLOAD clears SVME with GIF=0, and there is no SKINIT: STGI is skipped too, and GIF stays 0."""
+    text = "[kernel]\nkvm_rebooting = true\n[cpu]\nskinit = false\nrax = 0x2123\n" + PLAIN
+    text = text.replace("[vmcb]", 'handlers = { 13 = ["set cpu.svme=false"] }\n[vmcb]')
+    judged = verdict(text, NEW)
+    assert judged.findings == []
+    assert "end-state.gif-clear.end" in {finding.signature for finding, _ in judged.documented}
 
 
 def test_the_processors_own_sins_are_reported_all_the_same() -> None:

@@ -20,7 +20,9 @@ from worldswitch.fuzzing.store import Record, Store, write_whole
 from worldswitch.fuzzing.targets import Configuration, Target, features
 from worldswitch.paths.catalogue import names
 from worldswitch.paths.model import EntryPath
+from worldswitch.result import Variant
 from worldswitch.scenario.model import Scenario
+from worldswitch.scenario.read import read_scenario
 from worldswitch.scenario.write import scenario_text
 
 COUNT_EVERY: Final = 512
@@ -207,6 +209,18 @@ class Campaign:
                 continue
             record.minimized = record.replayed = True
             self.store.save(record, minimized=self._text(small, record))
+            self._examine(record)
+
+    def _examine(self, record: Record) -> None:
+        """What a reduced finding rests on: it is run again under every other value of every model option."""
+        from worldswitch.report.stance import examine
+
+        scenario = read_scenario(self.store.finding_directory(record.signature) / "minimized.toml")
+        stance = examine(scenario, Variant("", "", (), None))
+        if any(finding.signature == record.signature for finding in stance.result.verdict.findings):
+            record.stands_only_on = stance.needed(record.signature)
+            record.disputed = stance.disputed(record.signature)
+            self.store.save(record)
 
     def _differs(self, signature: str) -> Callable[[Scenario], bool]:
         """Whether a scenario shows a finding that takes two runs."""

@@ -7,9 +7,13 @@ finding's file replays anywhere. A case of zeros is the plainest scenario on the
 from pathlib import Path
 from typing import Final
 
+from worldswitch.core.isa import OP_VMRUN
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.slots import Slot
+from worldswitch.machine.machine import SEEN_SHADOW, SEEN_SHIFT
+from worldswitch.machine.run import Run
+from worldswitch.oracles.judge import Verdict
 from worldswitch.paths.catalogue import find, names
 from worldswitch.paths.edits import INSERTED, KINDS, Edit, apply, parse, spell, split
 from worldswitch.paths.model import EntryPath
@@ -96,3 +100,20 @@ def _edit(path: EntryPath, kind: str, line: int, operand: int) -> Edit | None:
 
 def _raw(path: EntryPath) -> list[int]:
     return [number for number, line in enumerate(path.lines) if line.instruction.text in TRACED]
+
+
+def broken_promise(run: Run, verdict: Verdict) -> str:
+    """What is wrong with a run on an edited path whatever the edits are; empty where nothing is.
+
+    int_state may bleed only where a VMRUN was executed in a shadow (S2-70, S2-75), and the name of an edited path says
+    which path it is.
+    """
+    path = run.plan.path
+    assert path is not None
+    ops = run.plan.host.code.ops
+    bleeds = any(finding.signature == "shadow-bleed.unexplained-shadow.injection" for finding in verdict.findings)
+    if bleeds and not any(s & SEEN_SHADOW and ops[s >> SEEN_SHIFT] == OP_VMRUN for s in run.seen):
+        return f"{path.name} bleeds, and no VMRUN was executed in a shadow"
+    if path.name == run.plan.scenario.path and find(path.name).lines != path.lines:
+        return f"{path.name} is not what its name says"
+    return ""

@@ -32,7 +32,7 @@ OK: Final = "ok"
 FINDING: Final = "finding"
 DOCUMENTED: Final = "documented"
 NOT_APPLICABLE: Final = "n/a"
-"""What a cell says, the gravest first of what was seen: an undocumented finding, a documented one, none, no judgement."""
+"""What a cell says: no finding, one that is not documented, documented ones alone, or that the oracle judged no run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Record:
     paths: dict[str, int] = field(default_factory=dict)  # path to the number of cases that showed it there
     minimized: bool = False
     replayed: bool = False
+    stands_only_on: dict[str, list[str]] = field(default_factory=dict)  # model option to values that make it vanish
+    disputed: list[str] = field(default_factory=list)  # those of them whose rules the sources dispute or leave open
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``finding.json``."""

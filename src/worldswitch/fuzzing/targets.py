@@ -80,7 +80,7 @@ class Target:
         self._own = EDITED if configuration.target == "edits" else PROGRAM  # what the scenario's own path is called
         self._options = dict(configuration.options)
         self._model = make_options(configuration.profile, self._options, None)
-        self._stretches = [Stretches() for _ in self.paths]
+        self._stretches: list[Stretches | None] = [Stretches() for _ in self.paths]
         self._quiet: list[list[Hit] | None] = [self._quiet_hits(number) for number in range(len(self.paths))]
 
     @property
@@ -117,6 +117,12 @@ class Target:
             judged.append(Judged(path.name, run, judge(run)))
         return judged, self.hits(judged) + known
 
+    def leave_out(self, *, twins: bool = True, stretches: bool = True) -> None:
+        """Which of the two :meth:`execute` leaves out: all of it by default; what it gives is the same in any case."""
+        count = len(self.paths)
+        self._quiet = [self._quiet_hits(number) for number in range(count)] if twins else [None] * count
+        self._stretches = [Stretches() if stretches else None for _ in self.paths]
+
     def _quiet_hits(self, number: int) -> list[Hit] | None:
         """What a path shows in any quiet run, where it can be a twin of the first; else None."""
         first, path = self.paths[0], self.paths[number]
@@ -143,13 +149,8 @@ class Target:
         """Every finding, and the undocumented differences of the first two paths as findings of the second."""
         found = [Hit(name, finding) for name, _, verdict in judged for finding in verdict.findings]
         if len(judged) > 1 and (judged[0].path, judged[1].path) == self.path_names[:2]:
-            for difference in nmi_exposure.compare(judged[0].run, judged[1].run):
-                if not difference.documented and difference.handler == "nmi":
-                    message = f"NMI exposure after {difference.place} differs from {judged[0].path}"
-                    finding = Finding(
-                        nmi_exposure.NAME, "differs", difference.place, message, (), difference.rules, "L0"
-                    )
-                    found.append(Hit(judged[1].path, finding))
+            differences = nmi_exposure.compare(judged[0].run, judged[1].run)
+            found += [Hit(judged[1].path, finding) for finding in nmi_exposure.objections(differences)]
         return found
 
 

@@ -68,7 +68,7 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
 
 def instrumentable(kernel: Kernel, cpu: Cpu, rip: int, callee: str) -> None:
     """A call to text outside .noinstr: only between instrumentation_begin/end (S8-41, S8-44, S8-03)."""
-    if not cpu.host_world.code.noinstr[rip] or kernel.instrumentation:
+    if not cpu.host_world.code.noinstr[rip] or kernel.instrumentation > 0:
         return
     cause = "call-to-" + callee.replace("_", "-")
     if all(warning.cause != cause for warning in kernel.warnings):

@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Final
 
 from worldswitch.core import isa
+from worldswitch.core.bits import VECTOR_NMI
 from worldswitch.kernel import calls as k
+from worldswitch.kernel.entry import FIRST_INTERRUPT_VECTOR
 from worldswitch.machine.machine import SEEN_CONTEXT_GUEST, SEEN_GIF, SEEN_IF, SEEN_LOCKDEP
 from worldswitch.machine.run import Run
 from worldswitch.program.instruction import Instruction, parse_program
@@ -23,9 +25,13 @@ _HARMLESS: Final = frozenset({
 """Operations that leave alone what a path promises. A fault in the scenario's own code ends the run."""
 
 _PROMISED: Final = frozenset({
-    "cpu.if", "cpu.gif", "cpu.nmi_masked", "kernel.lockdep", "kernel.context", "frame.if", "frame.rip",
+    "cpu.if", "cpu.gif", "cpu.nmi_masked", "cpu.cpl", "cpu.iopl", "cpu.mode", "cpu.paging", "cpu.skinit",
+    "kernel.lockdep", "kernel.context", "frame.if", "frame.rip",
 })  # fmt: skip
-"""Fields whose change by ``set`` is a change of what a path promises, or of what it executes."""
+"""Fields whose change by ``set`` is a change of what a path promises, or of what it can execute."""
+
+_SVME: Final = "cpu.svme"
+"""Software may clear it with GIF=1 only (S3-35, S3-36): not in a handler of exceptions, which GIF does not hold."""
 
 
 def outside(run: Run) -> str:
@@ -44,7 +50,8 @@ def outside(run: Run) -> str:
     if scenario.rounds > 1 and not _harmless(scenario.between):
         return "the scenario's own code between the rounds changes the state that the path starts in"
     for vector, body in scenario.host.handlers.items():
-        if not _harmless(body, handler=True):
+        asynchronous = vector == VECTOR_NMI or vector >= FIRST_INTERRUPT_VECTOR
+        if not _harmless(body, True, asynchronous):
             return f"the scenario's own handler for vector 0x{vector:02x} changes the state that it interrupts"
     for vector, gate in scenario.host.idt.items():
         if gate.trap:  # IF stays 1 where the entry code needs it to be 0
@@ -53,7 +60,8 @@ def outside(run: Run) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _harmless(texts: tuple[str, ...], handler: bool = False) -> bool:
+def _harmless(texts: tuple[str, ...], handler: bool = False, gif_is_set: bool = True) -> bool:
+    """Whether a program leaves alone what a path promises; ``gif_is_set``: it runs with GIF=1 only."""
     program = parse_program(list(texts))
     if handler:
         if program and program[-1].op == isa.OP_IRET:  # the entry code's own
@@ -61,9 +69,9 @@ def _harmless(texts: tuple[str, ...], handler: bool = False) -> bool:
         ops = [instruction.op for instruction in program]
         if ops.count(k.K_LOCK_ACQUIRE) != ops.count(k.K_LOCK_RELEASE):
             return False  # an interrupted region would find another chain key (S8-61)
-    return all(_leaves_alone(instruction) for instruction in program)
+    return all(_leaves_alone(instruction, gif_is_set) for instruction in program)
 
 
-def _leaves_alone(instruction: Instruction) -> bool:
+def _leaves_alone(instruction: Instruction, gif_is_set: bool) -> bool:
     field = instruction.assignment[0] if instruction.assignment else ""
-    return instruction.op in _HARMLESS and field not in _PROMISED
+    return instruction.op in _HARMLESS and field not in _PROMISED and (gif_is_set or field != _SVME)

@@ -66,6 +66,15 @@ class Choice(NamedTuple):
             return "another round" + (f" after {', '.join(self.value)}" if self.value else "")
         return f"host instruction {self.number} {'is' if self.kind == REPLACE else 'comes after'} {self.value}"
 
+    @property
+    def spelled(self) -> bool:
+        """Whether a scenario file can say it: not a later passage of a boundary, nor one without a name."""
+        if self.kind != EVENT:
+            return True
+        if self.value.landmark == "handler":
+            return bool(self.value.vector >= 0)
+        return self.number == 1
+
 
 Choices = tuple[Choice, ...]
 

@@ -1,7 +1,8 @@
-"""Reduction measured against the truth: what ``minimize`` makes of what a fuzzer found, and the smallest scenario there is.
+"""Reduction measured against the truth: what ``minimize`` makes of fuzzed cases, and the smallest scenario there is.
 
-The enumeration goes by the order of size that reduction uses, so for each signature it knows the smallest scenario of its
-space. Reduction is given cases of a short, seeded fuzzing run, each with all the incidental choices that fuzzing makes.
+The enumeration goes by the order of size that reduction uses, so for each signature it knows the smallest scenario of
+its space. Reduction is given cases of a short, seeded fuzzing run, each with all the incidental choices that fuzzing
+makes.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """The search: every scenario of a space, smallest first, each judged as a whole.
 
 A scenario is run and judged; then, if it may differ in one choice more, it is watched, and each point that it comes to
-*after* its last choice yields the scenarios that differ there. Before it, its ancestors have seen to that: so each set of
-choices comes up once. Where a watched run comes to a state that was explored with as many choices left and no larger
+*after* its last choice yields the scenarios that differ there. Before it, its ancestors have seen to that: so each set
+of choices comes up once. Where a watched run comes to a state that was explored with as many choices left and no larger
 scenario, it ends: what follows is known.
 
 The queue is ordered by size (``choices.Cost``), so that the first scenario to show a finding is a smallest one; of
@@ -13,8 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from worldswitch.check.choices import (
     EVENT,
@@ -29,10 +28,12 @@ from worldswitch.check.choices import (
     scenario_of,
 )
 from worldswitch.check.identity import Key, key_of
+from worldswitch.check.opened import Openings
+from worldswitch.check.passages import PassageMachine
 from worldswitch.check.reached import Reached
-from worldswitch.check.space import PENDING, Space
-from worldswitch.check.watch import OWNERS, Chosen, Merged, PassageMachine, Slot, Watch, owner_of
-from worldswitch.machine.compile import compile_scenario
+from worldswitch.check.space import Settings, Space
+from worldswitch.check.watch import Chosen, Merged, Watch
+from worldswitch.machine.compile import compile_scenario, make_options
 from worldswitch.machine.machine import Machine
 from worldswitch.machine.run import Run
 from worldswitch.machine.stretch import Stretches
@@ -43,7 +44,6 @@ from worldswitch.paths.catalogue import names
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.model import Scenario
 from worldswitch.scenario.write import scenario_text
-
 
 PROGRAM: Final = "program"
 """What results call the path of free host programs."""
@@ -60,18 +60,28 @@ class Counterexample:
     text: str
     scenarios: int = 1  # that show it
 
+    @property
+    def spelled(self) -> bool:
+        """Whether the text says all of it (``Choice.spelled``)."""
+        return all(choice.spelled for choice in self.choices)
+
+    @property
+    def order(self) -> tuple[bool, int, str]:
+        """Of two of one cost, the lesser is the one to keep."""
+        return not self.spelled, len(self.text), self.text
+
 
 @dataclass(slots=True)
 class Progress:
     """Where a search is."""
 
     runs: int = 0  # scenarios executed and judged
-    steps: int = 0  # of the machine in them
-    states: int = 0  # visited, at boundaries where something may be chosen
-    unique: int = 0
-    merged: int = 0  # watched runs that ended in a known state
+    states: int = 0  # passed in them
+    visited: int = 0  # states at which something was left to choose, looked up among the known ones ...
+    unique: int = 0  # ... and those that were not known
+    merged: int = 0  # scenarios whose choices ended in a known state
     depth: int = 0  # choices of the deepest scenario
-    cost: Cost = Cost(0, 0)  # of the scenario under way
+    cost: Cost = field(default_factory=lambda: Cost(0, 0))  # of the scenario under way
     waiting: int = 0
     seconds: float = 0.0
 
@@ -122,11 +132,11 @@ class Explorer:
         self._space, self._path = space, path
         self._spelled: str = "" if path is None else path.name if path.name in names() else path.file
         self._profile, self._options = profile, options or {}
+        self._model = make_options(profile, self._options, None)
         self._trace, self._merge = trace, merge
         self._stretches = Stretches()
         self._known: dict[Key, list[tuple[int, Cost]]] = {}
-        self._slots: dict[tuple[tuple[str, str], Choices], Slot | None] = {}
-        self._opened = self._fields_of_slots()
+        self._openings = Openings(space.fields, self._start)
 
     def run(self, deadline: float | None = None, tick: Callable[[Progress], None] | None = None) -> Outcome:
         """Search until nothing is left, or until ``time.monotonic()`` passes ``deadline``; ``tick`` sees every run."""
@@ -150,7 +160,7 @@ class Explorer:
         return outcome
 
     def _explore(self, choices: Choices, start: int, cost: Cost, queue: dict[Cost, list[_Waiting]]) -> bool:
-        """One scenario: execute, judge, and queue those that differ in one choice more. True where the bound forbids it."""
+        """One scenario: execute, judge, and queue those with one choice more; True where the bound forbids these."""
         scenario = self.scenario(choices)
         self._judge(choices, cost, scenario)
         depth = self._space.depth
@@ -171,9 +181,9 @@ class Explorer:
         return scenario
 
     def _machine(self, choices: Choices, scenario: Scenario) -> Machine:
-        plan = compile_scenario(scenario, self._path)
+        plan = compile_scenario(scenario, self._path, options=self._model)
         events = _events(choices)
-        if all(event.number == 1 and event.value[:2] != ("handler", -1) for event in events):
+        if all(event.spelled for event in events):
             return Machine(plan, self._trace, self._stretches)
         return PassageMachine(plan, events, self._trace, self._stretches)
 
@@ -184,7 +194,7 @@ class Explorer:
         run = Run(machine)
         verdict = judge(run)
         progress.runs += 1
-        progress.steps += run.cpu.step
+        progress.states += run.cpu.step
         progress.depth = max(progress.depth, len(choices))
         outcome.by_depth[len(choices)] += 1
         outcome.reached.note(run, verdict)
@@ -194,11 +204,10 @@ class Explorer:
                 best.scenarios += 1
                 if best.cost != cost:  # in the order of size: the one found is smaller
                     continue
-            text = scenario_text(scenario)
-            if best is None:
-                outcome.found[finding.signature] = Counterexample(finding, choices, cost, scenario, text)
-            elif (len(text), text) < (len(best.text), best.text):
-                best.choices, best.scenario, best.text = choices, scenario, text
+            example = Counterexample(finding, choices, cost, scenario, scenario_text(scenario))
+            if best is None or example.order < best.order:
+                example.scenarios = best.scenarios if best else 1
+                outcome.found[finding.signature] = example
 
     def _points(self, choices: Choices, start: int, cost: Cost, scenario: Scenario) -> Iterator[tuple[Choice, int]]:
         """The choices that the scenario leaves open, and the first point at which each scenario may differ further."""
@@ -209,7 +218,7 @@ class Explorer:
         mine = (len(choices) if self._space.depth is not None else 0, cost)
 
         def visit(watch: Watch) -> None:
-            progress.states += 1
+            progress.visited += 1
             key = key_of(watch.machine, watch.asked | decided, self._space.rounds)
             known = self._known.get(key)
             if known is None:
@@ -220,68 +229,19 @@ class Explorer:
                 raise Merged
             known.append(mine)
 
-        plan = compile_scenario(scenario, self._path)
-        watch = Watch(self._space, plan, _events(choices), self._open_slots(choices), chosen, start, visit)
+        plan = compile_scenario(scenario, self._path, options=self._model)
+        watch = Watch(self._space, plan, _events(choices), self._openings.slots(choices), chosen, start, visit)
         points = watch.run()
         progress.merged += watch.merged
         for number, point in enumerate(points, start):
             for choice in point.choices:
                 yield choice, number + point.stays
 
-    def _fields_of_slots(self) -> dict[tuple[str, str], list[str]]:
-        """The attributes that each choice of fields changes, found by making it."""
-        plain = self._attributes({})
-        opened: dict[tuple[str, str], list[str]] = {}
-        for name, alternatives in self._space.fields.items():
-            if name == PENDING:
-                continue
-            for settings in alternatives:
-                for slot, value in self._attributes(dict(settings)).items():
-                    if value != plain[slot] and name not in opened.setdefault(slot, []):
-                        opened[slot].append(name)
-        return {slot: names for slot, names in opened.items() if names}
-
-    def _attributes(self, settings: dict[str, Any]) -> dict[tuple[str, str], Any]:
-        """Every attribute of a machine that starts with these settings."""
+    def _start(self, settings: Settings) -> Machine:
+        """A machine that starts with these settings."""
         scenario = self.scenario(())
-        scenario.settings = settings
-        machine = Machine(compile_scenario(scenario, self._path))
-        values = {}
-        for owner in OWNERS:
-            instance = owner_of(machine, owner)
-            for attribute in type(instance).__slots__:
-                value = getattr(instance, attribute)
-                if isinstance(value, int | bool):
-                    values[owner, attribute] = value
-        return values
-
-    def _open_slots(self, choices: Choices) -> list[Slot]:
-        """The attributes that are open while the fields in ``choices`` are decided."""
-        decided = {choice.name: choice for choice in choices if choice.kind == FIELD}
-        slots = []
-        for at, names in self._opened.items():
-            relevant = tuple([decided[name] for name in names if name in decided])
-            if (at, relevant) not in self._slots:
-                self._slots[at, relevant] = self._slot(at, names, relevant)
-            slot = self._slots[at, relevant]
-            if slot is not None:
-                slots.append(slot)
-        return slots
-
-    def _slot(self, at: tuple[str, str], names: list[str], decided: Choices) -> Slot | None:
-        """The values of one attribute under every alternative that is left; None where there is but one."""
-        made = {choice.name for choice in decided}
-        free = tuple(name for name in names if name not in made)
-        fields = [({}, *self._space.fields[name]) for name in free]
-        table = []
-        for picks in product(*fields):
-            settings = {name: value for choice in decided for name, value in choice.value}
-            for pick in picks:
-                settings.update(pick)
-            table.append(self._attributes(settings)[at])
-        if all(value == table[0] for value in table):
-            return None
-        return Slot(*at, free, tuple(table), tuple(len(field) for field in fields))
+        scenario.settings = dict(settings)
+        return Machine(compile_scenario(scenario, self._path, options=self._model))
 
 
 def _events(choices: Choices) -> Choices:

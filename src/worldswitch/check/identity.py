@@ -9,9 +9,9 @@ Left out is what is overwritten before anybody reads it:
 - EXITCODE, EXITINFO1 and EXITINFO2, which the next #VMEXIT writes and no software here reads (S6-53).
 
 Included is what the oracles carry from the past into the future, besides the state of the machine itself: the present
-VMRUN and what the guest did since (S2-71), whether a shadow bit in the VMCB was left there unexplained (I-04), warnings of
-the kernel, the calls that lockdep-order counts (S8-42), a CLGI that was skipped (S7-15). Everything else they object to is
-there in the step in which it happens, and every scenario explored is judged as a whole.
+VMRUN and what the guest did since (S2-71), whether a shadow bit in the VMCB was left there unexplained (I-04), warnings
+of the kernel, the calls that lockdep-order counts (S8-42), a CLGI that was skipped (S7-15). Everything else they object
+to is there in the step in which it happens, and every scenario explored is judged as a whole.
 """
 
 from collections.abc import Callable, Hashable
@@ -27,7 +27,15 @@ from worldswitch.machine.machine import Machine
 from worldswitch.machine.run import Run
 from worldswitch.oracles.finding import clgi_skipped
 
-_OF_VMRUN: Final = ("guest_if_seen", "hif", "host_nmi_masked", "host_shadow", "injecting", "virq_gate_open", "vmrun_trap")
+_OF_VMRUN: Final = (
+    "guest_if_seen",
+    "hif",
+    "host_nmi_masked",
+    "host_shadow",
+    "injecting",
+    "virq_gate_open",
+    "vmrun_trap",
+)
 _OBJECTS: Final = ("guest_world", "host_world", "hsave", "irr", "options", "recorder", "regs", "vmcb")
 _COUNTS: Final = ("nmi_reruns", "redundant", "step")
 _OVERWRITTEN: Final = ("exit_code", "exitinfo1", "exitinfo2", "intercepts", "save")
@@ -92,8 +100,9 @@ def _entry(machine: Machine) -> Key:
     """The VMRUN under which the guest runs, and what the guest has done."""
     entry = machine.cpu.recorder.entries[-1]
     return (
-        settled(entry.eventinj), settled(entry.int_state), entry.int_state_from, entry.hif, settled(entry.v_intr_masking),
-        bool(entry.retired), bool(entry.delivered), entry.injected_deliveries, entry.last_op, settled(entry.last_rflags),
+        settled(entry.eventinj), settled(entry.int_state), entry.int_state_from, settled(entry.v_intr_masking),
+        entry.hif, bool(entry.retired), bool(entry.delivered), entry.injected_deliveries, entry.last_op,
+        settled(entry.last_rflags),
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ EXITS: Final = frozenset({
 """Every exit that the choices can bring about."""
 
 HANDLERS: Final = frozenset({
-    "guest exception", "guest injected", "guest intr", "guest mce", "guest nmi", "guest soft", "guest virq", "guest vnmi",
-    "host exception", "host intr", "host mce", "host nmi", "smm smi",
+    "guest exception", "guest injected", "guest intr", "guest mce", "guest nmi", "guest soft", "guest virq",
+    "guest vnmi", "host exception", "host intr", "host mce", "host nmi", "smm smi",
 })  # fmt: skip
 """Every handler that they can bring about."""
 
@@ -84,10 +84,9 @@ class Reached:
     def missing(self, linux: bool) -> list[str]:
         """What a full check reaches and this one did not."""
         outcomes = OUTCOMES | {"bug"} if linux else OUTCOMES
-        handlers = HANDLERS
         return [
             *(f"exit {name}" for name in sorted(EXITS - self.exits)),
-            *(f"handler {name}" for name in sorted(handlers - self.handlers)),
+            *(f"handler {name}" for name in sorted(HANDLERS - self.handlers)),
             *(f"outcome {name}" for name in sorted(outcomes - self.outcomes)),
             *(f"oracle {name}" for name in NAMES if name not in self.armed),
         ]

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from worldswitch.check.choices import Cost
 from worldswitch.check.explore import Counterexample, Outcome
 from worldswitch.check.reached import Reached
 from worldswitch.paths.catalogue import find
@@ -26,7 +25,8 @@ class PathResult:
         best: dict[str, Counterexample] = {}
         for outcome in self.outcomes:
             for signature, example in outcome.found.items():
-                if signature not in best or _size(example) < _size(best[signature]):
+                known = best.get(signature)
+                if known is None or (example.cost, example.order) < (known.cost, known.order):
                     best[signature] = example
         return best
 
@@ -54,10 +54,6 @@ class PathResult:
         return sum(outcome.progress.runs for outcome in self.outcomes)
 
 
-def _size(example: Counterexample) -> tuple[Cost, int, str]:
-    return example.cost, len(example.text), example.text
-
-
 def counted(number: int, word: str) -> str:
     """``1 state``, ``1,234 states``."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
@@ -82,7 +78,9 @@ def verdict_of(result: PathResult) -> str:
     closed = len(result.outcomes) - len(open_parts)
     what = f"{counted(closed, 'closed state space')}" if closed else ""
     if open_parts:
-        what += (" and " if what else "") + f"every scenario of at most {counted(open_parts[0].progress.depth, 'choice')}"
+        what += (
+            " and " if what else ""
+        ) + f"every scenario of at most {counted(open_parts[0].progress.depth, 'choice')}"
     return f"{counted(len(found), 'finding') if found else 'no finding'} in {what}"
 
 
@@ -94,16 +92,16 @@ def lines_of(results: list[PathResult]) -> Iterator[str]:
         yield result.path
         for outcome in result.outcomes:
             progress = outcome.progress
+            yield f"  {outcome.space.name.ljust(10)} {outcome.space.about}"
             yield (
-                f"  {outcome.space.name.ljust(10)} {counted(progress.runs, 'scenario')}, "
-                f"{counted(progress.states, 'state')} ({progress.unique:,} unique), {progress.seconds:.1f} s"
+                f"             {counted(progress.runs, 'scenario')}, {counted(progress.states, 'state')}; "
+                f"with something to choose {progress.visited:,} ({progress.unique:,} unique); {progress.seconds:.1f} s"
             )
-            yield f"             {outcome.space.about}"
             yield f"             {bound_of(outcome)}"
         reached = result.reached
         yield (
-            f"  reached    {counted(len(reached.exits), 'kind')} of exit, {counted(len(reached.handlers), 'kind')} of handler "
-            f"in {counted(len(reached.contexts), 'context')}, {counted(len(reached.outcomes), 'kind')} of end; "
+            f"  reached    {counted(len(reached.exits), 'kind')} of exit, {counted(len(reached.handlers), 'kind')} of "
+            f"handler in {counted(len(reached.contexts), 'context')}, {counted(len(reached.outcomes), 'kind')} of end; "
             f"{counted(len(reached.armed), 'oracle')} had something to judge"
         )
         for name in result.missing:
@@ -112,9 +110,11 @@ def lines_of(results: list[PathResult]) -> Iterator[str]:
             yield ""
             yield f"  {signature}: {example.finding.message}"
             yield (
-                f"    the smallest scenario has {counted(example.cost.instructions, 'event')} and instructions beyond the path "
-                f"and {counted(example.cost.fields, 'field')}; {counted(example.scenarios, 'scenario')} show it"
+                f"    size {example.cost.instructions}+{example.cost.fields} (events and instructions beyond the path, "
+                f"fields): nothing smaller shows it; {counted(example.scenarios, 'scenario')} of its part do"
             )
+            if not example.spelled:
+                yield f"    no scenario file can say this exactly: {'; '.join(map(str, example.choices))}"
             yield from (f"    {line}".rstrip() for line in example.text.splitlines())
         yield ""
         yield f"  {verdict_of(result)}"
@@ -128,10 +128,10 @@ def compared(first: PathResult, second: PathResult) -> Iterator[str]:
     ours, theirs = first.reached.exposed, second.reached.exposed
     segments = [segment for segment in {**ours, **theirs} if ours.get(segment) != theirs.get(segment)]
     if not segments:
-        yield f"an NMI handler can run in the same places and states on {first.path} and {second.path}: {', '.join(ours)}"
+        yield f"NMI handlers can run in the same places and states on {first.path} and {second.path}: {', '.join(ours)}"
     for segment in segments:
         sides = [", ".join(map(str, sorted(side.get(segment, ())))) or "nowhere" for side in (ours, theirs)]
-        yield f"an NMI handler can run after {segment}: on {first.path} {sides[0]}; on {second.path} {sides[1]}"
+        yield f"NMI handlers can run after {segment}: on {first.path} {sides[0]}; on {second.path} {sides[1]}"
 
 
 def as_json(results: list[PathResult], depth: int) -> dict[str, Any]:
@@ -152,8 +152,8 @@ def _path_as_json(result: PathResult) -> dict[str, Any]:
                 "verdict": outcome.verdict,
                 "scenarios": outcome.progress.runs,
                 "by_choices": [outcome.by_depth[depth] for depth in range(outcome.progress.depth + 1)],
-                "steps": outcome.progress.steps,
                 "states": outcome.progress.states,
+                "visited": outcome.progress.visited,
                 "unique": outcome.progress.unique,
                 "seconds": round(outcome.progress.seconds, 2),
             }
@@ -174,6 +174,7 @@ def _path_as_json(result: PathResult) -> dict[str, Any]:
                 "rules": list(example.finding.rules),
                 "size": list(example.cost),
                 "choices": [str(choice) for choice in example.choices],
+                "spelled": example.spelled,
                 "shown_by": example.scenarios,
                 "scenario": example.text,
             }

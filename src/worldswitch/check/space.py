@@ -1,8 +1,8 @@
 """What a check may choose: the alternatives to every default, and the parts of a check.
 
-A space lists, for each thing that the machine may ask for, what there is besides the default. Of things that behave alike
-there is one, the one with the shortest name: an exception of each double-fault class (S6-100), one vector of an interrupt,
-one way to fail the consistency checks of VMRUN (S6-08).
+A space lists, for each thing that the machine may ask for, what there is besides the default. Of things that behave
+alike there is one, the one with the shortest name: an exception of each double-fault class (S6-100), one vector of an
+interrupt, one way to fail the consistency checks of VMRUN (S6-08).
 """
 
 from collections.abc import Mapping
@@ -27,9 +27,7 @@ def _one(name: str, *values: Any) -> dict[str, tuple[Settings, ...]]:
 
 def _several(name: str, *alternatives: dict[str, Any]) -> dict[str, tuple[Settings, ...]]:
     """A choice of several fields at once, for fields that mean nothing alone."""
-    return {
-        name: tuple({key: BY_NAME[key].kind.parse(value) for key, value in each.items()} for each in alternatives)
-    }
+    return {name: tuple({key: BY_NAME[key].kind.parse(value) for key, value in each.items()} for each in alternatives)}
 
 
 PENDING: Final = "cpu.pending"
@@ -65,7 +63,7 @@ FIELDS: Final[Fields] = {
     **_one("guest.rip", "guest+1", "noncanonical"),
     **_one("guest.mode", "protected"),
 }  # fmt: skip
-"""Every field that may be chosen. Those of the path's entry state are left out: with another one it promises nothing."""
+"""Every field that may be chosen; not those of the path's entry state, for with another one it promises nothing."""
 
 GATES: Final = (*(GateSpec(meets_number(name)) for name in ("gp", "np", "npf", "pf", "ss", "task-gate")),
                 GateSpec(meets_number("ok"), trap=True))  # fmt: skip
@@ -163,7 +161,7 @@ PARTS: Final = (EVENTS, INJECTION, AGAIN, VIRTUAL, REBOOTING, EVERYTHING)
 
 SEQUENCE: Final = Space(
     "sequence", "free host programs: each instruction another one, or one more before it",
-    DEFAULT_DEPTH, {**only("vmcb.eventinj", "vmcb.int_state", "cpu.rax"), **_one("cpu.if", False)}, True, GATES[:3], host_words=HOST_WORDS,
-    events=("intr", "nmi", "smi"), words=("vmmcall", "sti", "hlt"),
+    DEFAULT_DEPTH, {**only("vmcb.eventinj", "vmcb.int_state", "cpu.rax"), **_one("cpu.if", False)}, True, GATES[:3],
+    words=("vmmcall", "sti", "hlt"), events=("intr", "nmi", "smi"), host_words=HOST_WORDS,
 )  # fmt: skip
 """The space of free host programs, against which the fuzzer's target ``sequence`` is measured."""

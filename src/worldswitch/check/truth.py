@@ -4,11 +4,11 @@ An exploration sees all of them within its bound: the truth against which a fuzz
 what the world switch is about, and not which program or configuration led there:
 
 - in the host: the place on the path, IF, TF, GIF, the shadow, the NMI mask, lockdep, the context, what is pending;
-- in the guest: whether a handler runs, IF, TF, GIF, the shadow, the NMI mask, HIF, V_INTR_MASKING, the virtual latches and
-  masks, whether it is halted, what is pending.
+- in the guest: whether a handler runs, IF, TF, GIF, the shadow, the NMI mask, HIF, V_INTR_MASKING, the virtual latches
+  and masks, whether it is halted, what is pending.
 
-A transition is a state, what the step from it did (a #VMEXIT with its code, a handler entered, or neither), and the next
-state, or how the run ended.
+A transition is a state, what the step from it did (a #VMEXIT with its code, a handler entered, or neither), and the
+next state, or how the run ended.
 """
 
 from typing import Final
@@ -22,6 +22,9 @@ from worldswitch.program.layout import Layout
 
 State = tuple[int | str, ...]
 Transition = tuple[State, tuple[int, ...], State]
+
+SINGLE_STEPPING: Final = 2
+"""The bit of a state's flags that is RFLAGS.TF."""
 
 _HOST: Final = "host"
 _GUEST: Final = "guest"

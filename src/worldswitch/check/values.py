@@ -1,9 +1,9 @@
 """Values that are still open: a table over the choices they depend on.
 
-A watched run puts an :class:`Open` value wherever a scenario may choose: in a register, a field of the VMCB, a flag of the
-kernel. The machine computes with it as with any other. Where a result does not depend on the choice, it is a plain
-value again; where the machine has to know it, to branch or to index, the value *asks*: the choice is reported to whoever
-listens, and the machine goes on with the default. A choice that nothing asks for changes nothing.
+A watched run puts an :class:`Open` value wherever a scenario may choose: in a register, a field of the VMCB, a flag of
+the kernel. The machine computes with it as with any other. Where a result does not depend on the choice, it is a plain
+value again; where the machine has to know it, to branch or to index, the value *asks*: the choice is reported to
+whoever listens, and the machine goes on with the default. A choice that nothing asks for changes nothing.
 
 >>> asked = []
 >>> flags = Open(("guest.if",), (0x202, 0x2), (2,), asked.append)
@@ -127,6 +127,11 @@ class Open:
     __ror__ = __or__
     __rxor__ = __xor__
     __radd__ = __add__
+
+
+def is_open(value: object) -> bool:
+    """Whether a value still depends on a choice."""
+    return type(value) is Open
 
 
 def settled(value: Any) -> Any:

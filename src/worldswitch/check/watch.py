@@ -5,16 +5,16 @@ for on the way are the points at which another scenario may differ, in the order
 Events are offered at boundaries:
 
 - in the guest, and in the host with GIF=1, at each;
-- not with GIF=0, and no INTR that is masked: such an event stays in its latch, which no instruction reads, until the first
-  boundary that may recognise it, and arriving there is the same (S3-10..S3-14, S3-23, S5-03). Where an option says that a
-  #MC with GIF=0 shuts the processor down (S3-15), it is offered at each;
+- not with GIF=0, and no INTR that is masked: such an event stays in its latch, which no instruction reads, until the
+  first boundary that may recognise it, and arriving there is the same (S3-10..S3-14, S3-23, S5-03). Where an option
+  says that a #MC with GIF=0 shuts the processor down (S3-15), it is offered at each;
 - not if its latch is set: one more changes nothing (S1-11);
 - of every kind at the last boundary of the run, for events that are never recognised.
 """
 
 from collections.abc import Callable
 from copy import copy
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 from worldswitch.check.choices import (
     ALWAYS_INTERCEPTED,
@@ -29,30 +29,18 @@ from worldswitch.check.choices import (
     WORD,
     Choice,
 )
+from worldswitch.check.opened import Intercepts, Slot, Vectors, owner_of
+from worldswitch.check.passages import PassageMachine
 from worldswitch.check.space import PENDING, Space
-from worldswitch.check.values import Open, settled
+from worldswitch.check.values import Open, is_open, settled
 from worldswitch.core.bits import RFLAGS_IF
 from worldswitch.core.isa import OP_END, OP_VMRUN
-from worldswitch.core.state import END, Gate
+from worldswitch.core.state import END
 from worldswitch.machine.compile import Plan
 from worldswitch.machine.machine import Machine
-from worldswitch.machine.stretch import Stretches
 from worldswitch.machine.trace import Trace
 from worldswitch.scenario.model import DEFAULT_INTR_VECTOR
-from worldswitch.scenario.places import Place, parse_place, resolve
-
-OWNERS: Final = ("cpu", "kernel", "regs", "vmcb", "save")
-"""The objects whose attributes fields set."""
-
-
-class Slot(NamedTuple):
-    """An attribute that holds an open value."""
-
-    owner: str
-    attribute: str
-    names: tuple[str, ...]
-    table: tuple[Any, ...]
-    widths: tuple[int, ...]
+from worldswitch.scenario.places import Place, parse_place
 
 
 class Point(NamedTuple):
@@ -75,81 +63,6 @@ class Chosen(NamedTuple):
 
 class Merged(Exception):  # noqa: N818 - no error: the rest of the run is known
     """The run came to a state from which everything has been explored."""
-
-
-def owner_of(machine: Machine, name: str) -> Any:
-    """The object of ``machine`` that ``OWNERS`` calls ``name``."""
-    cpu = machine.cpu
-    if name == "cpu":
-        return cpu
-    if name == "kernel":
-        return machine.kernel
-    return cpu.regs if name == "regs" else cpu.vmcb if name == "vmcb" else cpu.vmcb.save
-
-
-class _Intercepts:
-    """The intercept vector; asks for each intercept that the processor looks at."""
-
-    def __init__(self, value: bytes, ask: Callable[[int], None]) -> None:
-        self.value, self.ask = value, ask
-
-    def __getitem__(self, code: int) -> int:
-        if not self.value[code]:
-            self.ask(code)
-        return self.value[code]
-
-
-class _Vectors(dict[int, Any]):
-    """The guest's gates or handlers by vector; asks for each that delivery looks up."""
-
-    def __init__(self, known: dict[int, Any], ask: Callable[[int], None]) -> None:
-        super().__init__(known)
-        self.ask = ask
-
-    def get(self, vector: int, default: Any = None) -> Any:
-        """What is known of the vector, or the default."""
-        if vector in self:
-            return self[vector]
-        self.ask(vector)
-        return default
-
-
-class PassageMachine(Machine):
-    """A machine in which an event may also arrive at a later passage of a boundary that has one name.
-
-    The boundary at the entry of a guest's handler has the name of the one before delivery, since places count completed
-    instructions; and where a handler returns to, the host passes a boundary again. Scenario files cannot say which, nor
-    can they name the one default handler of a host that is not Linux.
-    """
-
-    __slots__ = ("_in_guest", "_passed")
-
-    def __init__(
-        self, plan: Plan, events: tuple[Choice, ...], trace: Trace | None = None, stretches: Stretches | None = None
-    ) -> None:
-        self._in_guest: dict[tuple[int, int], list[tuple[int, int]]] = {}  # place to passage and number of the event
-        self._passed: dict[tuple[int, int], int] = {}
-        for number, event in enumerate(events):
-            place: Place = event.value
-            if place.landmark == "guest":
-                self._in_guest.setdefault((place.round, place.offset), []).append((event.number, number))
-            elif place.landmark == "handler" and place.vector < 0:
-                index = plan.host.code.default_handler + place.offset
-                plan.host_arrivals[index] = (*plan.host_arrivals.get(index, ()), (event.number, number))
-            elif place.landmark != "handler":
-                index = resolve(place, plan.host)
-                plan.host_arrivals[index] = tuple(
-                    (event.number if other == number else passage, other) for passage, other in plan.host_arrivals[index]
-                )
-        super().__init__(plan, trace, stretches)
-
-    def _arrive_in_guest(self) -> None:
-        entry = self.cpu.recorder.entries[-1]
-        here = (entry.number, entry.retired)
-        passage = self._passed[here] = self._passed.get(here, 0) + 1
-        for wanted, number in self._in_guest.get(here, ()):
-            if wanted == passage:
-                self._arrive(number)
 
 
 class _Watched(PassageMachine):
@@ -215,12 +128,12 @@ class Watch(Trace):
             setattr(owner_of(machine, slot.owner), slot.attribute, value)
         vmcb, world = machine.cpu.vmcb, machine.cpu.guest_world
         if space.intercepts:
-            vmcb.intercepts = _Intercepts(vmcb.intercepts, self._ask_intercept)  # type: ignore[assignment]
+            vmcb.intercepts = Intercepts(vmcb.intercepts, self._ask_intercept)  # type: ignore[assignment]
         if space.gates:
-            world.idt = _Vectors(world.idt, self._ask_gate)
+            world.idt = Vectors(world.idt, self._ask_gate)
         if space.bodies:
             world.code = copy(world.code)
-            world.code.handlers = _Vectors(world.code.handlers, self._ask_handler)
+            world.code.handlers = Vectors(world.code.handlers, self._ask_handler)
 
     def _point(self, name: str, choices: Callable[[], list[Choice]]) -> None:
         """Something is asked for, the first time."""
@@ -231,7 +144,8 @@ class Watch(Trace):
     def _ask(self, name: str) -> None:
         alternatives = self.space.fields[name]
         self._point(
-            name, lambda: [Choice(FIELD, name, n, tuple(settings.items())) for n, settings in enumerate(alternatives, 1)]
+            name,
+            lambda: [Choice(FIELD, name, n, tuple(settings.items())) for n, settings in enumerate(alternatives, 1)],
         )
 
     def _ask_intercept(self, code: int) -> None:
@@ -304,7 +218,7 @@ class Watch(Trace):
         """Whether INTR is masked for as long as this guest runs (S5-03)."""
         cpu = self.machine.cpu
         masking = cpu.vmcb.v_intr_masking
-        return not cpu.hif and type(masking) is bool and masking and not cpu.options.physical_intr_gate_bochs
+        return not (cpu.hif or cpu.options.physical_intr_gate_bochs or is_open(masking) or not masking)
 
     def _boundary(self, kinds: tuple[str, ...], held: str) -> None:
         """One at which something may be chosen: events of ``kinds``; of those ``held`` it would only set the latch."""

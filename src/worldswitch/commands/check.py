@@ -1,10 +1,10 @@
 """Every scenario of a bounded space, smallest first: what no fuzzing can promise.
 
-A scenario differs from the plain world switch in choices: an event at a boundary, a field of the VMCB, an intercept, what
-a delivery meets, a guest instruction, a further round. Each is asked for when the machine first needs it, and states that
-are the same are explored once. Parts with few kinds of choices are explored until no new state is left, all kinds together
-up to --depth choices. The counterexample printed is a smallest one. --compare reduces what a short fuzzing run finds, and
-holds the results against the smallest ones.
+A scenario differs from the plain world switch in choices: an event at a boundary, a field of the VMCB, an intercept,
+what a delivery meets, a guest instruction, a further round. Each is asked for when the machine first needs it, and
+states that are the same are explored once. Parts with few kinds of choices are explored until no new state is left, all
+kinds together up to --depth choices. The counterexample printed is a smallest one. --compare-minimize reduces what a
+short fuzzing run finds, and holds the results against the smallest ones.
 
 Exit code 0: no finding. 1: findings. 3: cut short by --time, or something was not reached that the model can reach.
 """
@@ -46,8 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", metavar="N", type=int, default=0, help="paths explored at a time (default: one a processor)"
     )
-    parser.add_argument("--out", metavar="DIR", default="", help="where to write the counterexamples, as a campaign does")
-    parser.add_argument("--compare", action="store_true", help="hold `minimize` against the smallest counterexamples")
+    parser.add_argument(
+        "--out", metavar="DIR", default="", help="where to write the counterexamples, as a campaign does"
+    )
+    parser.add_argument(
+        "--compare-minimize", action="store_true", help="hold `minimize` against the smallest counterexamples"
+    )
     add_json_argument(parser)
 
 
@@ -67,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = arguments.jobs or min(len(paths), os.cpu_count() or 1)
     results = check(paths, arguments.depth, profile or "amd", dict(options), deadline, jobs)
     comparisons = []
-    if arguments.compare and all(result.finished for result in results):
+    if arguments.compare_minimize and all(result.finished for result in results):
         from worldswitch.check.compare import compare
 
         comparisons = [line for result in results for line in compare(result, profile or "amd", dict(options))]
@@ -75,13 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
         write(results, Path(arguments.out))
     if arguments.json:
         document = as_json(results, arguments.depth)
-        if arguments.compare:
+        if arguments.compare_minimize:
             document["minimize"] = [comparison.as_json() for comparison in comparisons]
         print_json(document)
     else:
         print(*lines_of(results), sep="\n")
         if comparisons:
-            print("", "what `minimize` makes of cases that a fuzzer found, and the smallest scenario there is:", sep="\n")
+            print(
+                "", "what `minimize` makes of cases that a fuzzer found, and the smallest scenario there is:", sep="\n"
+            )
             print(*comparisons, sep="\n")
     return exit_code(results)
 
@@ -116,16 +122,12 @@ def check(
                 continue
 
 
-def check_path_in(
-    path: str, depth: int, profile: str, options: dict[str, str], seconds: float | None
-) -> "PathResult":
+def check_path_in(path: str, depth: int, profile: str, options: dict[str, str], seconds: float | None) -> "PathResult":
     """``check_path`` in another process, whose clock is its own."""
     return check_path(path, depth, profile, options, None if seconds is None else time.monotonic() + seconds)
 
 
-def check_path(
-    path: str, depth: int, profile: str, options: dict[str, str], deadline: float | None
-) -> "PathResult":
+def check_path(path: str, depth: int, profile: str, options: dict[str, str], deadline: float | None) -> "PathResult":
     """All parts on one path; what there is of them where ``deadline`` or an interruption cuts them short."""
     from worldswitch.check.explore import Explorer
     from worldswitch.check.report import PathResult
@@ -148,7 +150,7 @@ class Display:
     """A line of progress on standard error now and then."""
 
     def __init__(self, path: str, part: str) -> None:
-        self.title = f"{path} {part}"
+        self.title = f"{path}, {part}"
         self.last = time.monotonic()
         self.states = 0
 
@@ -160,9 +162,9 @@ class Display:
         rate = (progress.states - self.states) / (now - self.last)
         self.last, self.states = now, progress.states
         print(
-            f"{self.title}: {progress.runs:,} scenarios, {progress.states:,} states ({progress.unique:,} unique), "
-            f"depth {progress.depth}, size {progress.cost.instructions}+{progress.cost.fields}, {rate:,.0f} states/s, "
-            f"{progress.waiting:,} waiting",
+            f"{self.title}: {progress.states:,} states ({progress.unique:,} unique with a choice), "
+            f"depth {progress.depth}, size {progress.cost.instructions}+{progress.cost.fields}, {rate:,.0f} states/s; "
+            f"{progress.runs:,} scenarios, {progress.waiting:,} waiting",
             file=sys.stderr,
             flush=True,
         )

@@ -1,8 +1,8 @@
 """Random scenarios, executed in the model and on a real SVM implementation: do they agree?
 
-The scenarios are the fuzzer's own. Each is executed by a boot image under QEMU, Bochs or KVM's nested SVM, and in the model
-under that implementation's profile. Every disagreement is a finding, reduced to the smallest scenario that shows it; --out
-keeps them as replayable files. Known differences of an implementation are options in its profile, nothing is ignored.
+The scenarios are the fuzzer's own. Each is executed by a boot image under QEMU, Bochs or KVM's nested SVM, and in the
+model under that implementation's profile. Every disagreement is a finding, reduced to the smallest scenario that shows
+it; --out keeps them as replayable files. Known differences of an implementation are options in its profile.
 
 Exit codes: 0 no disagreement, 1 a disagreement, 3 nothing was comparable.
 """
@@ -58,23 +58,34 @@ def run(arguments: argparse.Namespace) -> int:
         kvm.check()
     target = target_of(arguments.on, profile)
     kept: set[str] = set()
+    so_far: list[Crosscheck] = []
 
     def progress(result: "Crosscheck") -> None:
+        so_far[:] = [result]
         print(f"{result.runs} of {arguments.runs} runs, {len(result.differences)} findings", file=sys.stderr)
         for difference in result.differences:
             if arguments.out and difference.signature not in kept:
                 kept.add(difference.signature)
                 _keep(difference, arguments.out)
 
-    result = crosscheck(target, arguments.runs, arguments.seed, overrides, progress)
     implementation = described(arguments.on)
+    try:
+        result = crosscheck(target, arguments.runs, arguments.seed, overrides, progress)
+    except KeyboardInterrupt:
+        if so_far:
+            _show(arguments, so_far[0], implementation)
+        raise
+    _show(arguments, result, implementation)
+    if result.differences:
+        return EXIT_FINDINGS
+    return EXIT_CLEAN if result.runs else EXIT_NO_VERDICT
+
+
+def _show(arguments: argparse.Namespace, result: "Crosscheck", implementation: str) -> None:
     if arguments.json:
         print_json(_as_json(result, implementation))
     else:
         _print(result, implementation)
-    if result.differences:
-        return EXIT_FINDINGS
-    return EXIT_CLEAN if result.runs else EXIT_NO_VERDICT
 
 
 def _print(result: "Crosscheck", implementation: str) -> None:

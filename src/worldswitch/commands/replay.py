@@ -1,13 +1,13 @@
 """Replays findings and scenarios in the model, or on a real SVM implementation.
 
-FINDING is a finding's directory, a scenario file, a directory of them, or a signature within --out. Without --on each is
+FINDING is a finding's directory, a scenario file or a signature within --out. Without --on each is
 executed again in the model, and its findings are listed. With --on a small boot image executes it under QEMU, Bochs or
 KVM's nested SVM, and what the model says under that implementation's profile stands beside what was observed.
 --export writes the scenarios as a bootable CD image for other machines; --from-log reads the log that it wrote to the
 serial port. What an implementation cannot raise, or an image cannot observe, is "not comparable", never agreement.
 
-Exit codes: those of run; with --on or --from-log 0 where all that is comparable agrees, 1 where something differs, 3 where
-nothing is comparable.
+Exit codes: those of run; with --on or --from-log 0 where all that is comparable agrees, 1 where something differs, 3
+where nothing is comparable.
 """
 
 import argparse

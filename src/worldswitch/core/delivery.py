@@ -278,9 +278,10 @@ def _note(cpu: Cpu, kind: int, word: int) -> None:
     if cpu.options.exitintinfo_source == SOURCE_QEMU:
         if not cpu.vmcb.eventinj & EVENT_V:
             cpu.vmcb.eventinj = _qemu_native_word(kind, word, cpu.vmcb.eventinj)  # S6-81
-    elif kind == KIND_INJECTED or (
-        event_type(word) == TYPE_EXCEPTION and (kind != KIND_SOFT or word & 0xFF != VECTOR_DB)
-    ):
+    elif kind == KIND_INJECTED:
+        cpu.noted = word & ~0xFF | cpu.vmcb.eventinj & 0xFF  # S10-73: an NMI keeps its vector
+        cpu.vectoring = cpu.noted
+    elif event_type(word) == TYPE_EXCEPTION and (kind != KIND_SOFT or word & 0xFF != VECTOR_DB):
         cpu.noted = word
     else:
         cpu.vectoring = cpu.noted  # S10-64: Bochs notes no INTR, NMI, INTn or ICEBP

@@ -19,6 +19,9 @@ SHADOW_GATE_NEVER: Final = 2
 EVENTINJ_ALL: Final = 0
 EVENTINJ_V_ONLY: Final = 1
 EVENTINJ_LOW_32: Final = 2
+NEW_SHADOW_BY_KIND: Final = 0
+NEW_SHADOW_NONE: Final = 1
+NEW_SHADOW_LOADED_AS_STI: Final = 2
 SOURCE_ARCHITECTURAL: Final = 0
 SOURCE_QEMU: Final = 1
 SOURCE_LAST_NOTED: Final = 2
@@ -46,11 +49,13 @@ class Options:
         "gif0_breakpoint_db_deliver",
         "guest_shadow_blocks_intercepted_intr",
         "guest_shadow_blocks_intercepted_nmi",
+        "guest_tf_traps_host",
         "idt_error_code_16",
         "idt_ext_bit_of_injected_bp_of",
         "idt_gp_ext_bit",
         "init_first",
         "injected_exception_benign",
+        "injection_ignores_nrip",
         "int3_as_swint",
         "intr_drops_virq",
         "invalid_exit_code_32",
@@ -61,7 +66,7 @@ class Options:
         "lss_creates_shadow",
         "mce_gif0_shutdown",
         "movss_then_sti_cleared",
-        "new_shadow_needs_none",
+        "new_shadow_in_shadow",
         "nmi_mask_shared",
         "pause_keeps_shadow",
         "physical_intr_gate_bochs",
@@ -126,7 +131,7 @@ class Options:
         self.intr_drops_virq: bool = False
         self.virq_prio_equal_passes: bool = False
         self.lss_creates_shadow: bool = False
-        self.new_shadow_needs_none: bool = False
+        self.new_shadow_in_shadow: int = NEW_SHADOW_BY_KIND
         self.pause_keeps_shadow: bool = False
         self.smi_ends_shadow: bool = False
         self.vmload_without_npt_exits: bool = False
@@ -139,6 +144,8 @@ class Options:
         self.invalid_keeps_loaded_int_state: bool = False
         self.exitintinfo_cleared_low_32: bool = False
         self.iret_checks_rip: bool = False
+        self.injection_ignores_nrip: bool = False
+        self.guest_tf_traps_host: bool = False
 
 
 class Option(NamedTuple):
@@ -239,8 +246,9 @@ TABLE: Final = (
            ("S5-08", "S10-49"), "How V_INTR_PRIO must compare with V_TPR."),
     Option("lss_creates_shadow", "lss_creates_shadow", ("no", "yes"), "no",
            ("S2-04", "S10-51"), "Whether LSS makes a shadow as MOV SS does."),
-    Option("new_shadow_while_shadowed", "new_shadow_needs_none", ("by-kind", "none"), "by-kind",
-           ("S2-06", "S10-52"), "Whether any active shadow keeps MOV SS from making one."),
+    Option("new_shadow_while_shadowed", "new_shadow_in_shadow", ("by-kind", "none", "loaded-as-sti"), "by-kind",
+           ("S2-06", "S10-52", "S10-74"), "When MOV SS in a shadow makes none: in that of a MOV SS or a loaded "
+           "one, in any, or in that of a MOV SS alone."),
     Option("pause_keeps_shadow", "pause_keeps_shadow", ("no", "yes"), "no",
            ("S10-53",), "Whether a guest's PAUSE leaves the shadow it executes in alone."),
     Option("smi_ends_shadow", "smi_ends_shadow", ("no", "yes"), "no",
@@ -265,6 +273,10 @@ TABLE: Final = (
            ("S10-66",), "How much of EXITINTINFO an exit clears that reports no event."),
     Option("iret_to_noncanonical_rip", "iret_checks_rip", ("faults-there", "faults-at-iret"), "faults-there",
            ("S6-21", "S10-68"), "Where the #GP of an IRET to a non-canonical RIP is raised."),
+    Option("soft_injection_return", "injection_ignores_nrip", ("nrip", "rip"), "nrip",
+           ("S1-73", "S6-48", "S10-59"), "What delivery of an injected software event pushes where nRIP is set."),
+    Option("guest_tf_traps_host", "guest_tf_traps_host", ("no", "yes"), "no",
+           ("S6-19", "S10-72"), "Whether an instruction that exits with the guest's TF=1 traps the host."),
 )  # fmt: skip
 """Every model option."""
 
@@ -282,7 +294,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",
-        "invalid_exit_code_width": "32",  # from here on: S10-40 to S10-57, measured
+        "invalid_exit_code_width": "32",  # from here on: S10-40 to S10-59, measured
         "eventinj_clear": "low-32",
         "idt_error_code_scale": "16",
         "eventinj_of_br": "deliver",
@@ -300,6 +312,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "vmload_vmsave_without_npt": "always-exit",
         "int3_intercept": "swint",
         "shutdown_in_guest": "always-exits",
+        "soft_injection_return": "rip",
     },
     "qemu-10": {
         "bleed_sti_shadow": "off",
@@ -325,7 +338,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "physical_intr_gate": "bochs",
         "vtpr_reevaluated": "on-if-change",
         "exit_writes_int_ctl_byte1": "v_irq-only",
-        "nmi_mask_across_vmrun": "shared",  # from here on: S10-60 to S10-68, measured
+        "nmi_mask_across_vmrun": "shared",  # from here on: S10-60 to S10-74, measured
         "eventinj_nmi_masks": "yes",
         "eventinj_of_br": "deliver",
         "idt_ext_bit_of_injected_bp_of": "1",
@@ -335,6 +348,8 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "invalid_keeps_loaded_int_state": "yes",
         "exitintinfo_cleared": "low-32",
         "iret_to_noncanonical_rip": "faults-at-iret",
+        "guest_tf_traps_host": "yes",
+        "new_shadow_while_shadowed": "loaded-as-sti",
     },
     "kvm": {  # S2-59, S3-16, S4-44, S6-01, S9-02
         "bleed_sti_shadow": "off",

@@ -17,6 +17,8 @@ from worldswitch.core.options import (
     BLEED_QEMU_OLD,
     BLOCKS_BOTH,
     BLOCKS_MOVSS,
+    NEW_SHADOW_BY_KIND,
+    NEW_SHADOW_NONE,
     SHADOW_GATE_NEVER,
     SHADOW_GATE_ON,
 )
@@ -37,8 +39,10 @@ def after_sti(cpu: Cpu, rflags_before: int) -> int:
 
 def after_ss_load(cpu: Cpu) -> int:
     """The shadow that MOV SS or POP SS leaves, whatever IF is (S2-03)."""
-    if cpu.shadow and cpu.options.new_shadow_needs_none:
-        return SHADOW_NONE  # S10-52: QEMU, while any shadow is active
+    if cpu.shadow and cpu.options.new_shadow_in_shadow != NEW_SHADOW_BY_KIND:
+        if cpu.options.new_shadow_in_shadow == NEW_SHADOW_NONE:
+            return SHADOW_NONE  # S10-52: QEMU, while any shadow is active
+        return SHADOW_NONE if cpu.shadow == SHADOW_MOVSS else SHADOW_MOVSS  # S10-74: Bochs
     return SHADOW_NONE if cpu.shadow & SHADOW_MOVSS else SHADOW_MOVSS  # S2-06: does not extend
 
 

@@ -3,12 +3,16 @@
 from worldswitch.core import shadow
 from worldswitch.core.bits import (
     CR0_PE,
+    DR6_BS,
     DR7_RESET,
     EVENT_V,
+    EXIT_EXCEPTION,
     EXIT_INVALID,
     EXIT_SHUTDOWN,
+    EXIT_VINTR,
     RFLAGS_IF,
     RFLAGS_RF,
+    RFLAGS_TF,
     RFLAGS_VM,
     SHADOW_NONE,
     TYPE_NMI,
@@ -28,6 +32,8 @@ def vmexit(
     ``report_event`` False leaves the event under delivery out of EXITINTINFO (S6-78).
     """
     vmcb = cpu.vmcb
+    if cpu.options.guest_tf_traps_host and cpu.regs.rflags & RFLAGS_TF and not EXIT_EXCEPTION <= code <= EXIT_VINTR:
+        cpu.vmrun_trap |= 0 if cpu.vectoring else DR6_BS  # S10-72
     vmcb.nrip = nrip
     cpu.gif = False  # (1) S3-03, S6-50
     vmcb.save.copy_from(cpu.regs)  # (2) S6-51

@@ -121,7 +121,8 @@ def inject(cpu: Cpu) -> None:
     kind, vector = event_type(word), word & 0xFF
     software = kind == TYPE_SOFT or (kind == TYPE_EXCEPTION and vector in (VECTOR_BP, VECTOR_OF))
     # S6-48: the RIP pushed is VMCB.RIP; of a soft event nRIP (S1-73), where software gave one
-    return_rip = vmcb.nrip if software and vmcb.nrip else cpu.regs.rip
+    # or, as an option, never nRIP (S10-59)
+    return_rip = vmcb.nrip if software and vmcb.nrip and not cpu.options.injection_ignores_nrip else cpu.regs.rip
     if kind == TYPE_NMI:
         vector = VECTOR_NMI  # S1-43
         if vmcb.v_nmi_enable:

@@ -114,9 +114,7 @@ class Side:
         run = self.run(PLAIN)
         texts = run.plan.host.code.texts
         end = run.plan.host.end
-        return Stretch(
-            tuple(texts[rip] for rip, s in self.steps() if rip < end and s & SEEN_IF and not s & SEEN_GIF)
-        )
+        return Stretch(tuple(texts[rip] for rip, s in self.steps() if rip < end and s & SEEN_IF and not s & SEEN_GIF))
 
     def shadow_at_vmrun(self) -> bool:
         """Whether VMRUN is executed in a shadow."""

@@ -1,6 +1,7 @@
 """The shipped entry paths, by name.
 
-Everywhere a name is accepted, the name of a path file is accepted too, and either with edits after it (``paths.edits``).
+Everywhere a name is accepted, the name of a path file is accepted too, and either with edits after it
+(``paths.edits``).
 """
 
 from functools import cache

@@ -2,7 +2,7 @@
 
 Every edit of a line that makes the sequence (STI, CLI, CLGI, STGI, VMRUN, VMLOAD, the lockdep, tracing, context and
 instrumentation calls) and every insertion is run on the probing scenarios. What the oracles say of it, beyond what they
-say of the path as it is, is what the edit breaks.
+say of the path as it is, is what the edit breaks; the same cause at another place is not counted.
 """
 
 from collections import Counter
@@ -51,10 +51,11 @@ def closeness(path: EntryPath) -> Closeness:
     scenarios = probes()
 
     def shown(candidate: EntryPath) -> dict[str, str]:
+        """ORACLE.CAUSE of each finding, and the first scenario that showed it."""
         found: dict[str, str] = {}
         for name, scenario in scenarios:
             for finding in judge(run_plan(compile_scenario(scenario, candidate))).findings:
-                found.setdefault(finding.signature, name)
+                found.setdefault(f"{finding.oracle}.{finding.cause}", name)
         return found
 
     before = set(shown(path))
@@ -65,12 +66,12 @@ def closeness(path: EntryPath) -> Closeness:
         except InputError:
             continue
         result.tried += 1
-        new = {signature: name for signature, name in shown(candidate).items() if signature not in before}
+        new = {cause: name for cause, name in shown(candidate).items() if cause not in before}
         if not new:
             continue
         result.broken += 1
         result.kinds[edit.kind] += 1
-        for cause, name in {signature.rpartition(".")[0]: name for signature, name in reversed(new.items())}.items():
+        for cause, name in new.items():
             breaking = Breaking(_size(edit), edit.kind == "insert", spell(path, edit), _about(path, edit), name)
             result.by_cause.setdefault(cause, []).append(breaking)
     for found in result.by_cause.values():
@@ -91,4 +92,6 @@ def _about(path: EntryPath, edit: Edit) -> str:
     if edit.kind == "move":
         lines = f"{_size(edit)} line{'' if _size(edit) == 1 else 's'}"
         return f"{text} moved {'down' if edit.to > edit.line else 'up'} by {lines}"
-    return {"remove": f"{text} left out", "repeat": f"{text} twice", "trace": f"the traced helper for {text}"}[edit.kind]
+    return {"remove": f"{text} left out", "repeat": f"{text} twice", "trace": f"the traced helper for {text}"}[
+        edit.kind
+    ]

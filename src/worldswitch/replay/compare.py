@@ -11,7 +11,6 @@ from worldswitch.replay.observed import HANG, RESET, Observed
 from worldswitch.replay.record import Record
 from worldswitch.replay.target import Target
 
-
 _SHOWN: Final = 8
 
 

@@ -1,4 +1,4 @@
-"""Random scenarios in the model and on an implementation: every disagreement is a finding, minimised where it can be."""
+"""Random scenarios in the model and on an implementation: every disagreement is a finding, reduced where it can be."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ BATCH: Final = 500
 MOST_DRAWN: Final = 50
 """Scenarios drawn for each run asked for, before the check gives up."""
 
-TRIES: Final = {"qemu": 200, "bochs": 40, "kvm": 200}
+TRIES: Final = {"qemu": 120, "bochs": 30, "kvm": 120}
 """Starts of the implementation that minimising one finding may cost."""
 
 Runner = Callable[[list[Record]], list[Observed | None]]

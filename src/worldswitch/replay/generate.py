@@ -1,7 +1,7 @@
-"""Random scenarios for a crosscheck: cases of the fuzzer's own codecs and mutators, and samples of what the image can do.
+"""Random scenarios for a crosscheck: cases of the fuzzer's own codecs and mutators, and samples that suit the image.
 
-A case of the fuzzer is far from comparable most of the time: it uses SMIs, breakpoints, page modes and kernel state that
-an image cannot follow. ``replay.sample`` draws from the part that it can, so that more questions are asked in a run.
+A case of the fuzzer is seldom comparable: it uses SMIs, breakpoints, other modes and kernel state that an image cannot
+follow. ``replay.sample`` draws from the part that it can, so that more questions are asked in a run.
 """
 
 from collections.abc import Iterator

@@ -17,7 +17,7 @@ def lines(found: Closeness, screen: Screen, everything: bool = False) -> Iterato
         f"{path.name}: {found.tried} single edits tried, {found.broken} of them break it"
         + (f" ({', '.join(f'{kind} {count}' for kind, count in sorted(found.kinds.items()))})" if found.kinds else "")
     )
-    for cause, edits in sorted(found.by_cause.items(), key=lambda item: (not item[0].startswith("shadow-bleed"), item)):
+    for cause, edits in sorted(found.by_cause.items(), key=_order):
         yield ""
         yield screen.bad(cause) + f": {len(edits)} edit{'' if len(edits) == 1 else 's'}"
         for edit in edits if everything else edits[:SHOWN]:
@@ -33,15 +33,18 @@ def lines(found: Closeness, screen: Screen, everything: bool = False) -> Iterato
     )
 
 
+def _order(item: tuple[str, list[Breaking]]) -> tuple[bool, tuple[str, list[Breaking]]]:
+    """The bleed first; that is what most paths are asked about."""
+    return (not item[0].startswith("shadow-bleed."), item)
+
+
 def as_json(found: Closeness) -> dict[str, Any]:
     """One path of ``paths edits --json``."""
     return {
         "path": found.path.name,
         "tried": found.tried,
         "broken": found.broken,
-        "causes": {
-            cause: [_edit(found, edit) for edit in edits] for cause, edits in sorted(found.by_cause.items())
-        },
+        "causes": {cause: [_edit(found, edit) for edit in edits] for cause, edits in sorted(found.by_cause.items())},
     }
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from worldswitch.core.isa import OP_STI, OP_VMRUN
-from worldswitch.fuzzing.matrix import DOCUMENTED, FINDING, NOT_APPLICABLE, OK, Row as Verdicts, row as verdicts_of
+from worldswitch.fuzzing.matrix import DOCUMENTED, FINDING, NOT_APPLICABLE, OK
+from worldswitch.fuzzing.matrix import Row as Verdicts
+from worldswitch.fuzzing.matrix import row as verdicts_of
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import Run, run_plan
 from worldswitch.machine.trace import Row
@@ -81,7 +83,9 @@ def why(between: int | None, verdicts: Verdicts) -> str:
     """One line: why the path bleeds or not, and what else was found."""
     bleeds = any(cause.startswith("shadow-bleed.") for cause in verdicts.findings)
     if between is None:
-        reason = "no STI before VMRUN, so that there is no STI shadow" + (", and yet int_state bleeds" if bleeds else "")
+        reason = "no STI before VMRUN, so that there is no STI shadow" + (
+            ", and yet int_state bleeds" if bleeds else ""
+        )
     elif between == 0:
         reason = "VMRUN runs in the STI shadow" + (
             ", which bleeds into int_state at an exit during injection (S2-70)" if bleeds else ", and nothing bled"

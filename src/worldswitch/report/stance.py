@@ -34,6 +34,10 @@ class Stance(NamedTuple):
                 values.setdefault(flip.option, []).append(flip.value)
         return values
 
+    def disputed(self, signature: str) -> list[str]:
+        """The options on which a finding stands and whose rules the sources dispute or leave open."""
+        return [name for name in self.needed(signature) if _is_disputed(name)]
+
     def hidden(self) -> dict[str, dict[str, list[str]]]:
         """Findings that the run does not have and a flip brings: by signature, option to values."""
         own = {finding.signature for finding in self.result.verdict.findings}
@@ -78,6 +82,9 @@ def stance_lines(stance: Stance, screen: Screen) -> Iterator[str]:
         needed = stance.needed(finding.signature)
         if needed:
             yield screen.bold(f"  stands only on: {', '.join(needed)}")
+            disputed = stance.disputed(finding.signature)
+            if disputed:
+                yield screen.bold(f"  disputed: {', '.join(disputed)}")
         else:
             yield f"  stands under every value of all {len(TABLE)} model options"
         for option, values in needed.items():
@@ -108,6 +115,7 @@ def stance_as_json(stance: Stance) -> dict[str, Any]:
                     _option_as_json(stance, option, "gone_with", values)
                     for option, values in stance.needed(finding.signature).items()
                 ],
+                "disputed": stance.disputed(finding.signature),
             }
             for finding in result.verdict.findings
         ],
@@ -133,6 +141,10 @@ def _option_lines(stance: Stance, option: str, what: str, screen: Screen) -> Ite
 def _option_as_json(stance: Stance, option: str, what: str, values: list[str]) -> dict[str, Any]:
     rules = [_rule_as_json(rule) for rule in BY_NAME[option].rules]
     return {"option": option, "value": stance.value(option), what: values, "rules": rules}
+
+
+def _is_disputed(option: str) -> bool:
+    return any(_rule_as_json(rule)["confidence"] in ("disputed", "uncertain") for rule in BY_NAME[option].rules)
 
 
 def _rule_lines(name: str, screen: Screen, indent: str) -> list[str]:

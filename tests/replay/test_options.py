@@ -1,0 +1,93 @@
+"""Every option in which QEMU or Bochs differs from AMD: a scenario that tells both values apart, put to the implementation.
+
+``options/PROFILE/OPTION.toml`` is the scenario. The model must give another outcome with the option at its default, in
+what an image can observe, so that an implementation which agrees with the profile contradicts the default.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.replay.standins import as_observed
+
+from worldswitch.core.options import BY_NAME, PROFILES
+from worldswitch.machine.compile import compile_scenario
+from worldswitch.machine.run import run_plan
+from worldswitch.replay import qemu
+from worldswitch.replay.compare import compare
+from worldswitch.replay.encode import encode
+from worldswitch.replay.record import Record
+from worldswitch.replay.run import run_batch
+from worldswitch.replay.target import TARGETS, Target
+from worldswitch.scenario.read import read_scenario
+
+FOLDER = Path(__file__).parent / "options"
+FILES = sorted(FOLDER.rglob("*.toml"))
+BY_PROFILE = {target.profile: target for name, target in TARGETS.items() if name in ("qemu", "bochs")}
+
+UNSEEN = {
+    "qemu-7.2": {
+        "smi_ends_shadow": "an SMI within a shadow of the host is a matter of the image's timing",
+    },
+    "bochs-2.7": {
+        "vtpr_reevaluated": "V_IRQ depends on earlier guests (S10-69)",
+        "exit_writes_int_ctl_byte1": "Bochs has neither vGIF nor vNMI to compare",
+    },
+}  # fmt: skip
+"""Options that no image can tell, and why."""
+
+
+def target_of(file: Path) -> Target:
+    return BY_PROFILE[file.parent.name]
+
+
+def record_of(file: Path, overrides: dict[str, str] | None = None) -> Record:
+    target = target_of(file)
+    record = encode(compile_scenario(read_scenario(str(file)), None, target.profile, overrides), target)
+    assert isinstance(record, Record), f"{file.name}: {record}"
+    return record
+
+
+@pytest.mark.parametrize("profile", BY_PROFILE)
+def test_every_option_of_the_profile_has_a_scenario(profile: str) -> None:
+    differing = {name for name, value in PROFILES[profile].items() if value != BY_NAME[name].default}
+    assert {file.stem for file in FILES if file.parent.name == profile} == differing - set(UNSEEN[profile])
+    assert set(UNSEEN[profile]) <= differing
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_the_scenario_tells_the_two_values_apart(file: Path) -> None:
+    record = record_of(file)
+    default = {file.stem: BY_NAME[file.stem].default}
+    other = run_plan(compile_scenario(read_scenario(str(file)), None, target_of(file).profile, default))
+    assert compare(record, as_observed(record.run, record), target_of(file)) == []
+    assert compare(record, as_observed(other, record), target_of(file)) != []
+
+
+@pytest.mark.skipif(
+    shutil.which(qemu.PROGRAM) is None or shutil.which("gcc") is None,
+    reason=f"{qemu.PROGRAM} (package {qemu.PACKAGE}) or gcc is not on PATH: nothing is replayed",
+)
+def test_qemu_does_what_its_profile_says(tmp_path: Path) -> None:
+    if qemu.profile() != "qemu-7.2":
+        pytest.skip(f"QEMU {qemu.version()} has another profile")
+    _check([file for file in FILES if file.parent.name == "qemu-7.2"], "qemu", tmp_path)
+
+
+@pytest.mark.skipif(
+    any(shutil.which(program) is None for program in ("bochs", "grub-mkrescue", "xorriso", "gcc")),
+    reason="bochs, grub-mkrescue, xorriso or gcc is not on PATH (scripts/packages-replay): nothing is replayed",
+)
+def test_bochs_does_what_its_profile_says(tmp_path: Path) -> None:
+    _check([file for file in FILES if file.parent.name == "bochs-2.7"], "bochs", tmp_path)
+
+
+def _check(files: list[Path], on: str, cache: Path) -> None:
+    records = [record_of(file) for file in files]
+    wrong = {}
+    for file, record, observed in zip(files, records, run_batch(records, cache, on, 120), strict=True):
+        assert observed is not None
+        found = compare(record, observed, TARGETS[on])
+        if found:
+            wrong[file.stem] = [str(difference) for difference in found]
+    assert wrong == {}

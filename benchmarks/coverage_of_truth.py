@@ -38,8 +38,8 @@ def main() -> None:
     marks = [n for k in range(2, 9) for n in (10**k, 3 * 10**k) if n <= arguments.runs]
     where = f" on {arguments.path}" if paths else ""
     print(
-        f"target `{arguments.target}`{where}: {len(truth.states):,} states and {len(truth.transitions):,} transitions are "
-        f"reachable (explored to {arguments.depth} choices in {seconds:.0f} s)\n"
+        f"target `{arguments.target}`{where}: {len(truth.states):,} states and {len(truth.transitions):,} transitions "
+        f"are reachable (explored to {arguments.depth} choices in {seconds:.0f} s)\n"
     )
     print("| cases |" + "".join(f" {n:,} |" for n in marks) + " beyond the bound |")
     print("|---|" + "---|" * (len(marks) + 1))

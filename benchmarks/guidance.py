@@ -7,6 +7,7 @@ that was not met counts with the whole time. Medians are over the seeds.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -149,10 +150,8 @@ def blind(method: str, seconds: float, seed: int) -> Found:
             if hunt.look(execute(data)):
                 raise KeyboardInterrupt  # any other exception is a failure to Hypothesis, and tried again
 
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             test()
-        except KeyboardInterrupt:
-            pass
     else:
         for data in cases(method, codec, seed):
             if hunt.look(execute(data)):

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from tests.oracles.judging import variant
 
 from worldswitch.check.choices import EVENT, Choice, cost_after, cost_of, scenario_of
 from worldswitch.check.explore import Explorer, Outcome, Progress
@@ -18,8 +19,6 @@ from worldswitch.paths.catalogue import find
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.places import Place
 from worldswitch.scenario.read import read_text
-
-from tests.oracles.judging import variant
 
 INJECTED = "shadow-bleed.unexplained-shadow.injection"
 RELOADED = "shadow-bleed.unexplained-shadow.reloaded"

@@ -27,7 +27,11 @@ def unasked(name: str) -> None:
     raise AssertionError(f"asked for {name}")
 
 
-@given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.lists(st.integers(0, 9), min_size=2, max_size=2), st.integers(0, 9))
+@given(
+    st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    st.lists(st.integers(0, 9), min_size=2, max_size=2),
+    st.integers(0, 9),
+)
 def test_results_are_tables_of_results(first: list[int], second: list[int], plain: int) -> None:
     a = Open(("x", "y"), tuple(first), (2, 2), unasked)
     b = Open(("y",), tuple(second), (2,), unasked)
@@ -58,7 +62,7 @@ def test_what_matters_is_asked_for_and_the_default_holds() -> None:
 def test_as_an_index_and_a_key() -> None:
     asked: list[str] = []
     place = Open(("rip",), (1, 2, 0), (3,), asked.append)
-    assert "abc"[place] == "b"  # type: ignore[index]  # has __index__
+    assert "abc"[place] == "b"  # has __index__
     assert hash(place) == hash(1)
     assert asked == ["rip", "rip"]
 

@@ -18,6 +18,7 @@ from worldswitch.core.bits import (
 )
 from worldswitch.core.isa import (
     GATE_NPF,
+    GATE_OK,
     OP_HLT,
     OP_ICEBP,
     OP_INT,
@@ -130,7 +131,12 @@ def _rip_first(right: Rule) -> Rule:
         rip = cpu.regs.rip
         cpu.vmcb.nrip = 0
         result = int(right(cpu, op, arg))
-        if not cpu.guest and cpu.vmcb.exit_code == EXIT_NPF and cpu.recorder.exits and cpu.recorder.exits[-1].step == cpu.step:
+        if (
+            not cpu.guest
+            and cpu.vmcb.exit_code == EXIT_NPF
+            and cpu.recorder.exits
+            and cpu.recorder.exits[-1].step == cpu.step
+        ):
             cpu.recorder.exits[-1].rip = cpu.vmcb.save.rip = rip + 1
         return result
 
@@ -173,7 +179,7 @@ MUTANTS: Final = (
     mutant("npf-in-delivery-unnoticed", "S6-92", "nested page faults of a delivery go unnoticed", ARCHITECTURE,
            "a handler is entered where exit 400h had to come", "delivery", "_meets",
            lambda right: lambda cpu, gate, software: (
-               delivery.GATE_OK if right(cpu, gate, software) == GATE_NPF else right(cpu, gate, software))),
+               GATE_OK if right(cpu, gate, software) == GATE_NPF else right(cpu, gate, software))),
     mutant("npf-code-without-final-bit", "S6-91", "EXITINFO1 of a nested page fault lacks bit 32", ARCHITECTURE,
            "EXITINFO1 of exit 400h", "delivery", "NPF_STACK_WRITE", instead(6)),
     mutant("npf-without-nested-paging", "S6-92", "without nested paging a missing page exits all the same", ARCHITECTURE,

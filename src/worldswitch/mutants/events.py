@@ -18,8 +18,8 @@ from worldswitch.core.state import Cpu, Vmcb
 from worldswitch.mutants.planting import (
     Change,
     Rule,
-    as_if,
     always,
+    as_if,
     first,
     instead,
     instruction,
@@ -175,7 +175,7 @@ MUTANTS: Final = (
            then(put("v_irq", True))),
     mutant("vintr-exit-clears-v-irq", "S5-10", "exit 64h clears V_IRQ", ARCHITECTURE, "exit 64h reports V_IRQ=0",
            "boundary", "vmexit", lambda right: lambda cpu, code, *rest: (
-               setattr(cpu.vmcb, "v_irq", cpu.vmcb.v_irq and code != EXIT_VINTR), right(cpu, code, *rest))),
+               setattr(cpu.vmcb, "v_irq", cpu.vmcb.v_irq and code != EXIT_VINTR), right(cpu, code, *rest))),  # type: ignore[func-returns-value]
     mutant("virq-ignores-if", "S5-08", "a virtual interrupt ignores IF", ARCHITECTURE,
            "a virtual interrupt is taken with IF=0", "boundary", "virtual_intr",
            lambda right: lambda cpu: _with_if(right, cpu)),

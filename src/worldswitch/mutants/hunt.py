@@ -136,7 +136,9 @@ def hunt(mutant: Mutant, seed: int, cases: int = CASES) -> Sighting:
             try:
                 _, judged = next(loop)
             except Exception as error:  # the model does not survive its own defect: a crash, as any fuzzer sees it
-                return Sighting(seed, number, time.perf_counter() - started, (f"crash.{type(error).__name__.lower()}.model",))
+                return Sighting(
+                    seed, number, time.perf_counter() - started, (f"crash.{type(error).__name__.lower()}.model",)
+                )
             found = dict.fromkeys(hit.finding.signature for hit in target.hits(judged))
             if missing and mutant.missing in found:
                 return Sighting(seed, 0, time.perf_counter() - started)
@@ -144,7 +146,9 @@ def hunt(mutant: Mutant, seed: int, cases: int = CASES) -> Sighting:
             if new and not missing:
                 return Sighting(seed, number, time.perf_counter() - started, new)
         seconds = time.perf_counter() - started
-    return Sighting(seed, cases, seconds, (f"smoke.missing.{mutant.missing}",)) if missing else Sighting(seed, 0, seconds)
+    return (
+        Sighting(seed, cases, seconds, (f"smoke.missing.{mutant.missing}",)) if missing else Sighting(seed, 0, seconds)
+    )
 
 
 def hunt_all(mutants: Iterable[Mutant], seeds: int = SEEDS, cases: int = CASES, jobs: int = 1) -> Iterator[Result]:

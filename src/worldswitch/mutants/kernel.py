@@ -19,7 +19,11 @@ def _mutant(
     subject: str = PATH, missing: str = "", equivalent: str = "",
 ) -> Mutant:  # fmt: skip
     # The run loop has its own name for what carries out a kernel call.
-    where = ("machine.machine", "perform_call") if (module, function) == ("perform", "perform") else (f"kernel.{module}", function)
+    where = (
+        ("machine.machine", "perform_call")
+        if (module, function) == ("perform", "perform")
+        else (f"kernel.{module}", function)
+    )
     return Mutant(
         name, KERNEL, about, tuple(rule.split()), f"kernel.{module}.{function}", oracle, why, subject,
         (Replacement(*where, make),), missing=missing, equivalent=equivalent,
@@ -253,7 +257,7 @@ MUTANTS: Final = (
             "", "entry", "_nmi_enter",
             lambda right: lambda kernel, hw_if, step, rip: (
                 right(kernel, hw_if, step, rip),
-                setattr(kernel, "hardirqs_enabled", bool(kernel.entry_stack[-1] & KEPT_LOCKDEP))),
+                setattr(kernel, "hardirqs_enabled", bool(kernel.entry_stack[-1] & KEPT_LOCKDEP))),  # type: ignore[func-returns-value]
             equivalent="between irqentry_nmi_enter() and _exit() lockdep checks nothing (S8-60 to S8-63 return in_nmi), "
             "and _exit() restores what was kept"),
     _mutant("nested-nmi-forgotten", "S8-78", "an NMI within the NMI handler is not latched", "kernel-entry",

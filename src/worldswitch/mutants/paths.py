@@ -110,7 +110,14 @@ def _find(lines: Lines, text: str) -> int:
 
 
 def _path(
-    name: str, base: str, rule: str, about: str, oracle: str, why: str, make: Callable[[], EntryPath], equivalent: str = ""
+    name: str,
+    base: str,
+    rule: str,
+    about: str,
+    oracle: str,
+    why: str,
+    make: Callable[[], EntryPath],
+    equivalent: str = "",
 ) -> Mutant:
     def renamed() -> EntryPath:
         return replace(make(), name=name)
@@ -125,7 +132,14 @@ def _single(
 
 
 def _hand(
-    name: str, base: str, edit: Callable[[Lines], Lines], rule: str, about: str, oracle: str, why: str, equivalent: str = ""
+    name: str,
+    base: str,
+    edit: Callable[[Lines], Lines],
+    rule: str,
+    about: str,
+    oracle: str,
+    why: str,
+    equivalent: str = "",
 ) -> Mutant:
     return _path(name, base, rule, about, oracle, why, lambda: edited(base, edit), equivalent)
 

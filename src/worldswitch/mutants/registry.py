@@ -22,7 +22,9 @@ def find_mutant(name: str) -> Mutant:
     if name in BY_NAME:
         return BY_NAME[name]
     near = get_close_matches(name, BY_NAME, 1)
-    raise InputError(f"no mutant {name!r}" + (f"; did you mean {near[0]}?" if near else "; see worldswitch mutants --list"))
+    raise InputError(
+        f"no mutant {name!r}" + (f"; did you mean {near[0]}?" if near else "; see worldswitch mutants --list")
+    )
 
 
 def select(names: Iterable[str]) -> list[Mutant]:

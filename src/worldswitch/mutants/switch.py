@@ -22,7 +22,8 @@ from worldswitch.core.bits import (
     event_word,
 )
 from worldswitch.core.state import SHUTDOWN, Cpu, Vmcb
-from worldswitch.mutants.planting import Maker, Rule, always, as_if, first, instead, keeps, only_if, put, then
+from worldswitch.mutants.model import Maker
+from worldswitch.mutants.planting import Rule, always, as_if, first, instead, keeps, only_if, put, then
 from worldswitch.mutants.processor import ARCHITECTURE, FREE, mutant, own_if
 
 LOST: Final = "lost-event"
@@ -256,7 +257,7 @@ MUTANTS: Final = (
            lambda right: lambda cpu, code, next_rip: right(cpu, code, 0)),
     mutant("instruction-exit-skips", "S6-61", "exits of instructions save the next RIP", ARCHITECTURE,
            "RIP of such an exit", "execute", "instruction_exit",
-           lambda right: lambda cpu, code, next_rip: (setattr(cpu.regs, "rip", next_rip), right(cpu, code, next_rip))),
+           lambda right: lambda cpu, code, next_rip: (setattr(cpu.regs, "rip", next_rip), right(cpu, code, next_rip))),  # type: ignore[func-returns-value]
     mutant("exit-during-delivery-says-nothing", "S6-70", "an exit during delivery does not say of what", LOST,
            "an injected event was neither delivered nor reported", "delivery", "vmexit", first(put("vectoring", 0))),
     mutant("delivery-exit-advances-rip", "S6-61", "an exit during delivery saves the next RIP", ARCHITECTURE,

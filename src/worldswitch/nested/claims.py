@@ -309,9 +309,7 @@ CLAIMS: Final = (
         visible_to_l1,
     ),
     Claim("trips-checks", "That can trip sanity checks, as in VMware's VMM.", ("S2-84", "S9-27"), trips_checks),
-    Claim(
-        "fix-removes-it", "With STI in C code, VMRUN is not executed in the shadow.", ("S2-75",), fix_removes_it
-    ),
+    Claim("fix-removes-it", "With STI in C code, VMRUN is not executed in the shadow.", ("S2-75",), fix_removes_it),
     Claim(
         "lockdep-informed",
         "guest_state_enter/exit_irqoff already tell lockdep that IRQs are on and off.",

@@ -28,8 +28,8 @@ def lines(found: Closeness, screen: Screen, everything: bool = False) -> Iterato
             yield screen.dim(f"       and {len(edits) - SHOWN} more; --all lists them")
     yield ""
     yield from screen.wrapped(
-        "The number is an edit's size: the lines that one line moves over, 1 for any other edit. The name at the end of "
-        "a row is accepted wherever the name of a path is."
+        "The number is an edit's size: the lines that one line moves over, 1 for any other edit. The name at the end "
+        "of a row is accepted wherever the name of a path is."
     )
 
 

@@ -50,8 +50,8 @@ def refused(content: bytes, tmp_path: Path, **request: str) -> str:
         (b"\x1f\x8b\xff" + bytes(20), "damaged gzip data"),
         (b"\xfd7zXZ\0" + bytes(20), "damaged xz data"),
         (b"\x28\xb5\x2f\xfd" + bytes(20), "zstd data"),
-        (gzip.compress(b"text"), "is neither an ELF nor a PE file"),
-        (gzip.compress(bytes(1000))[:-9], "truncated gzip data"),
+        (gzip.compress(b"text", mtime=0), "is neither an ELF nor a PE file"),
+        (gzip.compress(bytes(1000), mtime=0)[:-9], "truncated gzip data"),
         (lzma.compress(bytes(1000))[:-9], "truncated xz data"),
     ],
 )
@@ -77,7 +77,7 @@ def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_content_that_unpacks_to_more_than_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(container, "LIMIT", 1 << 20)
-    assert "unpacks to more than 1 MiB" in refused(gzip.compress(bytes(5 << 20)), tmp_path)
+    assert "unpacks to more than 1 MiB" in refused(gzip.compress(bytes(5 << 20), mtime=0), tmp_path)
     assert "unpacks to more than 1 MiB" in refused(lzma.compress(bytes(5 << 20)), tmp_path)
     assert "larger than the 1 MiB that are read" in refused(bytes(2 << 20), tmp_path)
 
@@ -157,7 +157,7 @@ class TestPacked:
     @pytest.mark.parametrize("kind", ["gz", "xz", "zst"])
     def test_same_path(self, kind: str, module: bytes, tmp_path: Path) -> None:
         if kind == "gz":
-            packed = gzip.compress(module)
+            packed = gzip.compress(module, mtime=0)
         elif kind == "xz":
             packed = lzma.compress(module, check=lzma.CHECK_CRC32)
         else:

@@ -1,6 +1,6 @@
 """The build: pure Python, or with WORLDSWITCH_COMPILE=1 the same modules compiled by mypyc.
 
-The compiled modules are the ones that the fuzz loop runs: the processor, the kernel, the run loop, oracles, codec. Their
+The compiled modules are those that the fuzz loop runs: the processor, the kernel, the run loop, oracles, codec. Their
 sources are installed as well, and a source is what runs wherever its compiled module is missing. Without mypy or a C
 compiler the build is pure Python, and says so.
 

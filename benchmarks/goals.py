@@ -1,4 +1,4 @@
-"""Deep planted goals: conjunctions over processor, VMCB, kernel, arrival and outcome that a fuzzer may take long to meet.
+"""Deep planted goals: conjunctions over processor, VMCB, kernel, arrival and outcome, far from any default.
 
 None of them is known to any projection. The projection was chosen on ``CHOSEN_ON``; ``HELD_OUT`` is what is reported.
 """

@@ -2,7 +2,19 @@
 
 from itertools import combinations
 
-from worldswitch.check.choices import EVENT, FIELD, GATE, HANDLER, INTERCEPT, ROUND, WORD, Choice, Cost, cost_of, scenario_of
+from worldswitch.check.choices import (
+    EVENT,
+    FIELD,
+    GATE,
+    HANDLER,
+    INTERCEPT,
+    ROUND,
+    WORD,
+    Choice,
+    Cost,
+    cost_of,
+    scenario_of,
+)
 from worldswitch.check.explore import Explorer
 from worldswitch.check.reached import Reached
 from worldswitch.check.space import Space

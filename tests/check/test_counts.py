@@ -1,11 +1,11 @@
 """Exact counts of small explorations, each counted by hand in the comment beside it."""
 
+from tests.helpers import linux
+
 from worldswitch.check.explore import Explorer
 from worldswitch.check.space import FIELDS, Space
 from worldswitch.program.instruction import meets_number
 from worldswitch.scenario.model import GateSpec
-
-from tests.helpers import linux
 
 BP = {"vmcb.eventinj": FIELDS["vmcb.eventinj"][:1]}
 NPF = (GateSpec(meets_number("npf")),)

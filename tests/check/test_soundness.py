@@ -3,12 +3,23 @@
 from dataclasses import replace
 
 import pytest
-
-from worldswitch.check.space import AGAIN, BETWEEN, EVENTS, EVERYTHING, FIELDS, GATES, INJECTION, REBOOTING, VIRTUAL, Space, only
-from worldswitch.paths.catalogue import find
-
-from tests.check.enumerated import explored, enumerated
+from tests.check.enumerated import enumerated, explored
 from tests.oracles.judging import variant
+
+from worldswitch.check.space import (
+    AGAIN,
+    BETWEEN,
+    EVENTS,
+    EVERYTHING,
+    FIELDS,
+    GATES,
+    INJECTION,
+    REBOOTING,
+    VIRTUAL,
+    Space,
+    only,
+)
+from worldswitch.paths.catalogue import find
 
 ONE_OF_EACH = {"vmcb.eventinj": (FIELDS["vmcb.eventinj"][0], FIELDS["vmcb.eventinj"][4], FIELDS["vmcb.eventinj"][10])}
 
@@ -18,7 +29,9 @@ SPACES = (
     replace(VIRTUAL, depth=2, events=(), nesting=None),
     replace(AGAIN, depth=3, fields={**ONE_OF_EACH, **only("guest.rip")}, gates=(GATES[2],), between=BETWEEN[:3]),
     replace(REBOOTING, depth=2, events=("nmi",), fields=only("kernel.kvm_rebooting", "cpu.svme"), nesting=None),
-    Space("guest", "", 2, only("guest.if", "guest.tf"), True, words=("sti", "hlt", "int 0x80", "ud2"), bodies=(("sti",),)),
+    Space(
+        "guest", "", 2, only("guest.if", "guest.tf"), True, words=("sti", "hlt", "int 0x80", "ud2"), bodies=(("sti",),)
+    ),
 )
 
 

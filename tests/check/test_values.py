@@ -27,7 +27,11 @@ def unasked(name: str) -> None:
     raise AssertionError(f"asked for {name}")
 
 
-@given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.lists(st.integers(0, 9), min_size=2, max_size=2), st.integers(0, 9))
+@given(
+    st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    st.lists(st.integers(0, 9), min_size=2, max_size=2),
+    st.integers(0, 9),
+)
 def test_results_are_tables_of_results(first: list[int], second: list[int], plain: int) -> None:
     a = Open(("x", "y"), tuple(first), (2, 2), unasked)
     b = Open(("y",), tuple(second), (2,), unasked)

@@ -1,6 +1,6 @@
 """Prints one line a run for a seeded random corpus: everything that it leaves behind. Run by ``test_same_results``.
 
-    python records.py SEED CASES
+python records.py SEED CASES
 """
 
 import hashlib

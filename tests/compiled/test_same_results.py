@@ -30,9 +30,7 @@ pytestmark = [
 def copy_of_the_source(directory: Path) -> Path:
     for name in BUILD_FILES:
         shutil.copy(ROOT / name, directory / name)
-    shutil.copytree(
-        ROOT / "src", directory / "src", ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
-    )
+    shutil.copytree(ROOT / "src", directory / "src", ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info"))
     return directory
 
 

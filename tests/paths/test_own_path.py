@@ -71,9 +71,7 @@ def test_edits_of_a_path_are_listed_with_names_that_work(mine: str, cli: Cli) ->
         ('name = "mine"', "name = ''", 2, "missing or empty"),
     ],
 )
-def test_an_error_names_file_and_line(
-    mine: str, cli: Cli, before: str, after: str, line: int, complaint: str
-) -> None:
+def test_an_error_names_file_and_line(mine: str, cli: Cli, before: str, after: str, line: int, complaint: str) -> None:
     text = Path(mine).read_text(encoding="utf-8")
     assert before in text
     Path(mine).write_text(text.replace(before, after), encoding="utf-8")

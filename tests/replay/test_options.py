@@ -1,4 +1,4 @@
-"""Every option in which QEMU or Bochs differs from AMD: a scenario that tells both values apart, put to the implementation.
+"""Every option in which QEMU or Bochs differs from AMD: a scenario that tells its values apart.
 
 ``options/PROFILE/OPTION.toml`` is the scenario. The model must give another outcome with the option at its default, in
 what an image can observe, so that an implementation which agrees with the profile contradicts the default.

@@ -138,11 +138,12 @@ class Stretches:
 
 
 def untouched(cpu: Cpu) -> tuple[int, ...]:
-    """What a stretch that can be replayed leaves alone: no event was taken or dropped, and none of these registers set."""
+    """What a stretch that can be replayed leaves alone: no event taken or dropped, and none of these registers set."""
     recorder, regs = cpu.recorder, cpu.regs
     return (
         len(recorder.handlers), len(recorder.entries), len(recorder.exits), len(recorder.acknowledged),
-        len(recorder.discarded), len(recorder.superseded), cpu.tpr, cpu.host_world.rep_left, regs.cr2, regs.dr6, regs.dr7,
+        len(recorder.discarded), len(recorder.superseded), cpu.tpr, cpu.host_world.rep_left,
+        regs.cr2, regs.dr6, regs.dr7,
     )  # fmt: skip
 
 

@@ -13,10 +13,8 @@ SHOWN: Final = 3
 def lines(found: Closeness, screen: Screen, everything: bool = False) -> Iterator[str]:
     """A summary, then each cause with its smallest edits."""
     path = found.path
-    yield screen.bold(
-        f"{path.name}: {found.tried} single edits tried, {found.broken} of them break it"
-        + (f" ({', '.join(f'{kind} {count}' for kind, count in sorted(found.kinds.items()))})" if found.kinds else "")
-    )
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.kinds.items())) or "none"
+    yield screen.bold(f"{path.name}: {found.tried} single edits tried, {found.broken} of them break it ({kinds})")
     for cause, edits in sorted(found.by_cause.items(), key=_order):
         yield ""
         yield screen.bad(cause) + f": {len(edits)} edit{'' if len(edits) == 1 else 's'}"
@@ -28,8 +26,8 @@ def lines(found: Closeness, screen: Screen, everything: bool = False) -> Iterato
             yield screen.dim(f"       and {len(edits) - SHOWN} more; --all lists them")
     yield ""
     yield from screen.wrapped(
-        "The number is an edit's size: the lines that one line moves over, 1 for any other edit. The name at the end of "
-        "a row is accepted wherever the name of a path is."
+        "The number is an edit's size: the lines that one line moves over, 1 for any other edit. The name at the end "
+        "of a row is accepted wherever the name of a path is."
     )
 
 

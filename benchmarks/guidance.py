@@ -37,7 +37,7 @@ from worldswitch.paths.catalogue import find
 
 PATH: Final = "linux-6.1"
 BLIND: Final = ("uniform", "sparse", "hypothesis")
-METHODS: Final = (*PROJECTIONS, "raw-bytes", "stock", *BLIND)
+METHODS: Final = (*PROJECTIONS, "mixed", "raw-bytes", "stock", *BLIND)
 SPARSE_ONE_IN: Final = 4
 INSTRUMENTED: Final = ("worldswitch.core", "worldswitch.kernel", "worldswitch.machine")
 
@@ -82,9 +82,11 @@ def build(send: Send, method: str, seconds: float) -> Harness:
     """The harness of a guided method, in the fuzzing process."""
     codec, execute = executor()
     hunt = Hunt(seconds, lambda *found: send(list(found)))
-    mutator = Mutator(codec) if method in PROJECTIONS else None
+    mutator = Mutator(codec) if method == "mixed" or method in PROJECTIONS else None
     features = None
-    project, size = PROJECTIONS["joint" if method == "raw-bytes" else method] if method != "stock" else (None, 0)
+    project, size = (
+        PROJECTIONS["joint" if method in ("raw-bytes", "mixed") else method] if method != "stock" else (None, 0)
+    )
     if project:
         features = Features(size)
     buffer = features.buffer if features else bytearray()
@@ -98,7 +100,8 @@ def build(send: Send, method: str, seconds: float) -> Harness:
             send(["executions", hunt.executions, time.process_time() - hunt.start])
             raise Stop
 
-    return Harness(one_input, mutator and mutator.mutate, mutator and mutator.crossover, features)
+    mutate = mutator and (mutator.mutate_or_draw if method == "mixed" else mutator.mutate)
+    return Harness(one_input, mutate, mutator and mutator.crossover, features)
 
 
 def guided(method: str, seconds: float, seed: int) -> Found:

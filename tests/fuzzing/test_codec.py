@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.codec import Codec
+from worldswitch.fuzzing.edits import EditsCodec
 from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import run_plan
@@ -22,6 +23,7 @@ CODECS: dict[str, Codec | NestedCodec] = {
     "world-switch": Codec("world-switch", "linux-6.1"),
     "sequence": Codec("sequence", ""),
     "nested": NestedCodec("linux-6.1"),
+    "edits": EditsCodec(("linux-6.1", "linux-6.14")),
 }
 CORPUS = Path(__file__).parents[2] / "corpus"
 SEEDS = sorted(CORPUS.glob("*/*.toml"))

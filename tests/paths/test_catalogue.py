@@ -97,6 +97,11 @@ def test_it_is_vmload_that_kept_linux_5_9_from_it(path: str) -> None:
     assert [f.oracle for f in judge(run_plan(compile_scenario(scenario, path))).findings] == ["shadow-bleed"]
 
 
+@pytest.mark.parametrize("path", ["linux-5.9~remove@sti+1", "linux-5.9~remove@sti+2"])
+def test_either_of_the_two_instructions_is_enough(path: str) -> None:
+    assert not run_plan(compile_scenario(probes()[2][1], path)).recorder.exits[0].int_state
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_path_runs_from_before_clgi_to_after_stgi(name: str) -> None:
     path = find(name)

@@ -9,6 +9,7 @@
 ``identity``  what makes two states the same
 ``explore``   the search, in the order of size
 ``reached``   what the runs reached: the proof that a check is not vacuous
+``driver``    all parts on several paths
 ``report``    the verdict in words and as JSON
 ``compare``   reduction measured against the enumeration
 ``truth``     reachable states and transitions

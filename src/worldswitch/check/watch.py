@@ -111,7 +111,7 @@ class Watch(Trace):
 
     def run(self) -> list[Point]:
         """Run; returns the points beyond ``start``."""
-        if PENDING in self.space.fields:
+        if PENDING in self.space.fields and PENDING not in self.machine.plan.scenario.settings:
             self._ask(PENDING)
         try:
             self.machine.run()

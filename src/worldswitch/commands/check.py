@@ -11,7 +11,6 @@ Exit code 0: no finding. 1: findings. 3: cut short by --time, or something was n
 
 import argparse
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +19,6 @@ from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS, EXIT_INTERRUPTED, EX
 from worldswitch.commands.common import add_json_argument, add_model_arguments, model_options, path_names, print_json
 
 if TYPE_CHECKING:
-    from worldswitch.check.explore import Progress
     from worldswitch.check.report import PathResult
 
 EXAMPLES = """
@@ -30,9 +28,7 @@ worldswitch check --path my-path.toml --out campaign --json
 """
 
 DEFAULT_DEPTH: Final = 3
-
-LINE_EVERY: Final = 2.0
-"""Seconds between two lines of progress of one path."""
+"""That of ``check.space``, which is not imported before it is needed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--depth", metavar="N", type=int, default=DEFAULT_DEPTH,
         help="choices in one scenario where all kinds come together, from 0 (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--part",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a part of the check; repeated or comma-separated (default: all)",
+    )
     parser.add_argument("--time", metavar="S", type=float, default=None, help="seconds after which to give up")
     parser.add_argument(
         "--jobs", metavar="N", type=int, default=0, help="paths explored at a time (default: one a processor)"
@@ -57,24 +60,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every path."""
+    from worldswitch.check.driver import Request, check_paths, part_names
     from worldswitch.check.report import as_json, lines_of
     from worldswitch.errors import InputError
     from worldswitch.paths.catalogue import IMPLEMENTATIONS
 
     paths = path_names(arguments.path) or list(IMPLEMENTATIONS)
-    profile, options = model_options(arguments)
-    for name, least in (("depth", 0), ("jobs", 0), ("time", 0)):
+    profile, pairs = model_options(arguments)
+    for name in ("depth", "jobs", "time"):
         value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise InputError(f"{value} is less than {least}", field=f"--{name}")
-    deadline = None if arguments.time is None else time.monotonic() + arguments.time
-    jobs = arguments.jobs or min(len(paths), os.cpu_count() or 1)
-    results = check(paths, arguments.depth, profile or "amd", dict(options), deadline, jobs)
+        if value is not None and value < 0:
+            raise InputError(f"{value:g} is less than 0", field=f"--{name}")
+    profile, options, parts = profile or "amd", dict(pairs), part_names(arguments.part)
+    deadline = None if arguments.time is None else time.time() + arguments.time
+    requests = [Request(path, arguments.depth, profile, options, parts, deadline) for path in paths]
+    results = check_paths(requests, arguments.jobs or min(len(paths), os.cpu_count() or 1))
     comparisons = []
     if arguments.compare_minimize and all(result.finished for result in results):
         from worldswitch.check.compare import compare
 
-        comparisons = [line for result in results for line in compare(result, profile or "amd", dict(options))]
+        comparisons = [line for result in results for line in compare(result, profile, options)]
     if arguments.out:
         write(results, Path(arguments.out))
     if arguments.json:
@@ -85,9 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(*lines_of(results), sep="\n")
         if comparisons:
-            print(
-                "", "what `minimize` makes of cases that a fuzzer found, and the smallest scenario there is:", sep="\n"
-            )
+            print("", "what `minimize` makes of fuzzed cases, and the smallest scenario there is:", sep="\n")
             print(*comparisons, sep="\n")
     return exit_code(results)
 
@@ -103,77 +106,26 @@ def exit_code(results: list["PathResult"]) -> int:
     return EXIT_CLEAN
 
 
-def check(
-    paths: list[str], depth: int, profile: str, options: dict[str, str], deadline: float | None, jobs: int
-) -> list["PathResult"]:
-    """The results of all paths, ``jobs`` at a time in processes of their own; a single one runs in this one."""
-    if jobs < 2 or len(paths) < 2:
-        return [check_path(path, depth, profile, options, deadline) for path in paths]
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    left = None if deadline is None else deadline - time.monotonic()
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(check_path_in, path, depth, profile, options, left) for path in paths]
-        while True:
-            try:
-                return [future.result() for future in futures]
-            except KeyboardInterrupt:  # the processes were interrupted too, and return what they have
-                continue
-
-
-def check_path_in(path: str, depth: int, profile: str, options: dict[str, str], seconds: float | None) -> "PathResult":
-    """``check_path`` in another process, whose clock is its own."""
-    return check_path(path, depth, profile, options, None if seconds is None else time.monotonic() + seconds)
-
-
-def check_path(path: str, depth: int, profile: str, options: dict[str, str], deadline: float | None) -> "PathResult":
-    """All parts on one path; what there is of them where ``deadline`` or an interruption cuts them short."""
-    from worldswitch.check.explore import Explorer
-    from worldswitch.check.report import PathResult
-    from worldswitch.check.space import EVERYTHING, PARTS
-    from worldswitch.paths.catalogue import find
-
-    result = PathResult(path)
-    try:
-        for space in PARTS:
-            bounded = space.bounded(depth) if space is EVERYTHING else space
-            explorer = Explorer(bounded, find(path), profile, options)
-            result.outcomes.append(explorer.outcome)
-            explorer.run(deadline, Display(path, space.name).tick)
-    except KeyboardInterrupt:
-        result.interrupted = True
-    return result
-
-
-class Display:
-    """A line of progress on standard error now and then."""
-
-    def __init__(self, path: str, part: str) -> None:
-        self.title = f"{path}, {part}"
-        self.last = time.monotonic()
-        self.states = 0
-
-    def tick(self, progress: "Progress") -> None:
-        """Show where the search is."""
-        now = time.monotonic()
-        if now - self.last < LINE_EVERY:
-            return
-        rate = (progress.states - self.states) / (now - self.last)
-        self.last, self.states = now, progress.states
-        print(
-            f"{self.title}: {progress.states:,} states ({progress.unique:,} unique with a choice), "
-            f"depth {progress.depth}, size {progress.cost.instructions}+{progress.cost.fields}, {rate:,.0f} states/s; "
-            f"{progress.runs:,} scenarios, {progress.waiting:,} waiting",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
 def write(results: list["PathResult"], directory: Path) -> None:
-    """Write every counterexample as ``findings/SIGNATURE/scenario.toml``; raises ``InputError``."""
-    from worldswitch.fuzzing.store import write_whole
+    """Write every counterexample as ``findings/SIGNATURE/scenario.toml``, the first path's; raises ``InputError``.
 
+    A path of the user's own is copied beside it.
+    """
+    from dataclasses import replace
+
+    from worldswitch.fuzzing.store import write_whole
+    from worldswitch.scenario.write import scenario_text
+
+    written = set()
     for result in results:
         for signature, example in result.found.items():
-            write_whole(directory / "findings" / signature / "scenario.toml", example.text)
+            if signature in written:
+                continue
+            written.add(signature)
+            folder = directory / "findings" / signature
+            scenario = replace(example.scenario, about=example.finding.message)
+            if Path(scenario.path).is_file():
+                own = Path(scenario.path)
+                write_whole(folder / own.name, own.read_text(encoding="utf-8"))
+                scenario.path = own.name
+            write_whole(folder / "scenario.toml", scenario_text(scenario))

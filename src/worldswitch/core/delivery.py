@@ -279,7 +279,7 @@ def _note(cpu: Cpu, kind: int, word: int) -> None:
         if not cpu.vmcb.eventinj & EVENT_V:
             cpu.vmcb.eventinj = _qemu_native_word(kind, word, cpu.vmcb.eventinj)  # S6-81
     elif kind == KIND_INJECTED:
-        cpu.noted = word & ~0xFF | cpu.vmcb.eventinj & 0xFF  # S10-73: an NMI keeps its vector
+        cpu.noted = word >> 32 << 32 | cpu.vmcb.eventinj & 0xFFFF_FFFF  # S10-73: with an NMI's vector, reserved bits
         cpu.vectoring = cpu.noted
     elif event_type(word) == TYPE_EXCEPTION and (kind != KIND_SOFT or word & 0xFF != VECTOR_DB):
         cpu.noted = word

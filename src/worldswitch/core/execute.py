@@ -213,7 +213,8 @@ def _perform_rare(cpu: Cpu, op: int, arg: int) -> int:
         if cpu.guest and cpu.vmcb.intercepts[EXIT_CR_WRITE + 8]:
             return _exit(cpu, EXIT_CR_WRITE + 8)
         if cpu.guest:
-            cpu.vmcb.v_tpr = arg
+            kept = cpu.vmcb.v_tpr & 0xF0 if cpu.options.v_tpr_high_bits_kept else 0  # S10-76
+            cpu.vmcb.v_tpr = arg | kept
         if not cpu.guest or not cpu.vmcb.v_intr_masking:  # S5-01, S5-02
             cpu.tpr = arg
         regs.rip += 1

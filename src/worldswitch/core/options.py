@@ -77,6 +77,7 @@ class Options:
         "smi_ends_shadow",
         "sti_with_if_set_creates_shadow",
         "v_intr_masking_lifts_shadow",
+        "v_tpr_high_bits_kept",
         "vector_20_page_fault",
         "virq_cleared_after_delivery",
         "virq_prio_equal_passes",
@@ -146,6 +147,7 @@ class Options:
         self.iret_checks_rip: bool = False
         self.injection_ignores_nrip: bool = False
         self.guest_tf_traps_host: bool = False
+        self.v_tpr_high_bits_kept: bool = False
 
 
 class Option(NamedTuple):
@@ -181,7 +183,7 @@ TABLE: Final = (
     Option("init_vs_smi_order", "init_first", ("smi-first", "init-first"), "smi-first",
            ("S4-40",), "Which of INIT and SMI is recognised first at one boundary."),
     Option("vmrun_intercept_before_rax_gp", "vmrun_intercept_before_rax_gp", ("no", "yes"), "no",
-           ("S6-04",), "Whether a guest's VMRUN is intercepted before its rAX is checked."),
+           ("S6-04", "S10-75"), "Whether a guest's VMRUN is intercepted before its rAX is checked."),
     Option("exitintinfo_on_df_exit", "exitintinfo_invalid_on_df_exit", ("first-event", "invalid"), "first-event",
            ("S6-78",), "EXITINTINFO of an exit for an intercepted #DF."),
     Option("eventinj_clear", "eventinj_clear", ("all-64-bits", "V-only", "low-32"), "all-64-bits",
@@ -275,6 +277,8 @@ TABLE: Final = (
            ("S6-21", "S10-68"), "Where the #GP of an IRET to a non-canonical RIP is raised."),
     Option("soft_injection_return", "injection_ignores_nrip", ("nrip", "rip"), "nrip",
            ("S1-73", "S6-48", "S10-59"), "What delivery of an injected software event pushes where nRIP is set."),
+    Option("v_tpr_high_bits_on_cr8_write", "v_tpr_high_bits_kept", ("cleared", "kept"), "cleared",
+           ("S1-29", "S10-76"), "What a guest's write of CR8 makes of bits 7:4 of V_TPR, which do not count."),
     Option("guest_tf_traps_host", "guest_tf_traps_host", ("no", "yes"), "no",
            ("S6-19", "S10-72"), "Whether an instruction that exits with the guest's TF=1 traps the host."),
 )  # fmt: skip
@@ -290,7 +294,6 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "sti_with_if_set_creates_shadow": "yes",
         "shadow_blocks_nmi": "none",
         "v_intr_masking_lifts_shadow": "yes",
-        "vmrun_intercept_before_rax_gp": "yes",
         "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",
@@ -313,13 +316,13 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "int3_intercept": "swint",
         "shutdown_in_guest": "always-exits",
         "soft_injection_return": "rip",
+        "v_tpr_high_bits_on_cr8_write": "kept",
     },
     "qemu-10": {
         "bleed_sti_shadow": "off",
         "sti_with_if_set_creates_shadow": "yes",
         "shadow_blocks_nmi": "none",
         "v_intr_masking_lifts_shadow": "yes",
-        "vmrun_intercept_before_rax_gp": "yes",
         "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",

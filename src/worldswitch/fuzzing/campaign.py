@@ -67,7 +67,7 @@ def build(send: Send, configuration: Configuration) -> Harness:
             for key in counts:
                 counts[key] = 0
 
-    return Harness(one_input, mutator.mutate, mutator.crossover, points)
+    return Harness(one_input, mutator.mutate_or_draw, mutator.crossover, points)
 
 
 @dataclass(slots=True)

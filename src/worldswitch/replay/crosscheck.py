@@ -25,7 +25,7 @@ BATCH: Final = 500
 MOST_DRAWN: Final = 50
 """Scenarios drawn for each run asked for, before the check gives up."""
 
-TRIES: Final = {"qemu": 120, "bochs": 30, "kvm": 120}
+TRIES: Final = {"qemu": 100, "bochs": 30, "kvm": 100}
 """Starts of the implementation that minimising one finding may cost."""
 
 Runner = Callable[[list[Record]], list[Observed | None]]

@@ -278,8 +278,8 @@ class _Builder:
                     raise UnsupportedError("a handler that a shadow reaches begins with an error code and IRET")
                 if not unit.single:
                     raise UnsupportedError("a handler that a shadow reaches begins with more than one instruction")
-                if is_guest and any(entry.rip == index for entry in self.run.recorder.entries[1:]):
-                    raise UnsupportedError("a VMRUN resumes at the start of a handler that reports late")
+                if is_guest and any(entry.rip in (index, index + 1) for entry in self.run.recorder.entries[1:]):
+                    raise UnsupportedError("a VMRUN resumes in a handler that reports late")
                 taken.add((is_guest, index))
                 late[(is_guest, vector)] = index
                 unit.after = b"\xe9\0\0\0\0"

@@ -13,10 +13,8 @@ SHOWN: Final = 3
 def lines(found: Closeness, screen: Screen, everything: bool = False) -> Iterator[str]:
     """A summary, then each cause with its smallest edits."""
     path = found.path
-    yield screen.bold(
-        f"{path.name}: {found.tried} single edits tried, {found.broken} of them break it"
-        + (f" ({', '.join(f'{kind} {count}' for kind, count in sorted(found.kinds.items()))})" if found.kinds else "")
-    )
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.kinds.items())) or "none"
+    yield screen.bold(f"{path.name}: {found.tried} single edits tried, {found.broken} of them break it ({kinds})")
     for cause, edits in sorted(found.by_cause.items(), key=_order):
         yield ""
         yield screen.bad(cause) + f": {len(edits)} edit{'' if len(edits) == 1 else 's'}"

@@ -11,6 +11,8 @@ from tests.commands.conftest import ROOT, Cli
 
 from worldswitch.check import driver
 from worldswitch.check.driver import Request, check_path
+from worldswitch.check.explore import Progress
+from worldswitch.check.space import PARTS
 from worldswitch.check.report import verdict_of
 from worldswitch.commands.check import DEFAULT_DEPTH, exit_code
 from worldswitch.fuzzing.minimize import shows
@@ -74,7 +76,7 @@ def test_cut_short_there_is_no_verdict(cli: Cli) -> None:
 
 
 def test_a_check_that_reached_too_little_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "PARTS", driver.PARTS[-1:])
+    monkeypatch.setattr(driver, "PARTS", PARTS[-1:])
     result = check_path(Request("linux-6.14", 1, "amd", {}, (), None))
     assert result.finished
     assert not result.found
@@ -91,7 +93,7 @@ def test_progress(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupted_it_reports_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: object, progress: driver.Progress) -> None:
+    def interrupt(self: object, progress: Progress) -> None:
         if progress.runs > 1000:
             raise KeyboardInterrupt
 
@@ -153,6 +155,6 @@ def test_the_default_depth_is_that_of_the_space() -> None:
 def test_a_deadline_is_one_for_all_parts() -> None:
     started = time.monotonic()
     result = check_path(Request("linux-6.14", 3, "amd", {}, (), time.time() + 0.2))
-    assert len(result.outcomes) == len(driver.PARTS)
+    assert len(result.outcomes) == len(PARTS)
     assert time.monotonic() - started < 10
     assert not result.finished

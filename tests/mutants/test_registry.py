@@ -44,7 +44,7 @@ def test_a_mutant_says_all_there_is_to_say(mutant: Mutant) -> None:
     assert mutant.oracle in NAMES
     assert bool(mutant.why) != bool(mutant.equivalent)
     assert bool(mutant.replacements) != bool(mutant.path)
-    assert mutant.subject == SEQUENCE or path_of(mutant.subject)
+    assert mutant.subject == SEQUENCE or path_of(mutant.subject).lines
     assert not mutant.missing or mutant.missing in expected(mutant.subject)
 
 

@@ -48,9 +48,7 @@ def line(mutant: Mutant, result: Result) -> str:
     if not result.caught:
         seen = f"{len(result.seen)} of {len(result.sightings)} seeds caught it" if result.seen else "no seed caught it"
         return f"{'MISSED':14} {mutant.name:36} {seen} in {result.cases} executions"
-    return (
-        f"{'caught':14} {mutant.name:36} {result.executions:7.0f} executions {result.seconds:7.2f} s  {_by(mutant, result)}"
-    )
+    return f"{'caught':14} {mutant.name:36} {result.executions:7.0f} executions {result.seconds:7.2f} s  {_by(mutant, result)}"
 
 
 def _by(mutant: Mutant, result: Result) -> str:
@@ -76,7 +74,9 @@ def listing(mutants: Iterable[Mutant]) -> list[str]:
     for mutant in mutants:
         lines.append(f"{mutant.name:36} {mutant.place}  {' '.join(mutant.rules)}")
         lines.append(f"    {mutant.about}")
-        lines.append(f"    equivalent: {mutant.equivalent}" if mutant.equivalent else f"    {mutant.oracle}: {mutant.why}")
+        lines.append(
+            f"    equivalent: {mutant.equivalent}" if mutant.equivalent else f"    {mutant.oracle}: {mutant.why}"
+        )
     return lines
 
 
@@ -127,7 +127,11 @@ def document(pairs: Sequence[tuple[Mutant, Result]], seeds: int, cases: int) -> 
             parts.append("")
     equivalent = [(mutant, result) for mutant, result in pairs if mutant.equivalent]
     if equivalent:
-        parts += [_EQUIVALENT, "| mutant | what is wrong | where | rules | why nothing shows |", "|---|---|---|---|---|"]
+        parts += [
+            _EQUIVALENT,
+            "| mutant | what is wrong | where | rules | why nothing shows |",
+            "|---|---|---|---|---|",
+        ]
         parts += [f"| {cells(mutant)} | {mutant.equivalent} |" for mutant, _ in equivalent]
         parts.append("")
     return "\n".join(parts)

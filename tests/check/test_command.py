@@ -12,8 +12,8 @@ from tests.commands.conftest import ROOT, Cli
 from worldswitch.check import driver
 from worldswitch.check.driver import Request, check_path
 from worldswitch.check.explore import Progress
-from worldswitch.check.space import PARTS
 from worldswitch.check.report import verdict_of
+from worldswitch.check.space import PARTS
 from worldswitch.commands.check import DEFAULT_DEPTH, exit_code
 from worldswitch.fuzzing.minimize import shows
 from worldswitch.scenario.read import read_scenario, read_text
@@ -102,17 +102,6 @@ def test_interrupted_it_reports_what_it_has(monkeypatch: pytest.MonkeyPatch) -> 
     assert INJECTED in result.found
     assert verdict_of(result).startswith("no verdict: cut short, with ")
     assert exit_code([result]) == 130
-
-
-def test_a_path_file_of_ones_own(cli: Cli, tmp_path: Path) -> None:
-    text = (ROOT / "src/worldswitch/paths/data/linux-6.14.toml").read_text().replace("clgi:   clgi ", "clgi:   nop ")
-    own = tmp_path / "own.toml"
-    own.write_text(text)
-    shown = cli("check", "--path", own, "--part", "everything", "--depth", 0, "--out", tmp_path / "out")
-    assert shown.code == 1
-    signature = "nmi-exposure.undocumented.enter"
-    own.unlink()  # the finding has a copy
-    assert shows(read_scenario(tmp_path / "out" / "findings" / signature / "scenario.toml"), signature, None)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worldswitch.importer.importing import Imported
 
 EXAMPLES = """
-worldswitch import kvm-amd.ko -o mine.toml && worldswitch run corpus/golden.toml --path mine.toml
+worldswitch import kvm-amd.ko -o mine.toml
 worldswitch import kvm-amd.ko.xz --sev-es --cpu-features zen4
 worldswitch import xen-syms --json
 worldswitch import hypervisor.o --function vmrun_loop --entry-if 1

@@ -75,7 +75,7 @@ MUTATIONS = (
              "T-160 T-162 T-164 golden npf-of-l0 npf-of-l0-then-l1"),
     Mutation("L1's shadow reaches L2", vmrun, "skip_instruction", _l1_shadow_reaches_l2, "T-162"),
     Mutation("int_state of vmcb12 is not loaded", vmrun, "prepare_control", _after(_clear_vmcb02_shadow),
-             "T-165 meets-hlt"),
+             "T-165 meets-hlt decides-otherwise"),
     Mutation("a shadow holds an exit to L1", blocked, "exits_on", _always(False), "T-167"),
     Mutation("vmcb12 is not checked", vmrun, "acceptable", _always(True), "T-168"),
     Mutation("every exit is offered to L1 first", reflect, "HOST_FIRST", lambda _: frozenset(), "T-170"),

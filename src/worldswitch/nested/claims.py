@@ -91,6 +91,21 @@ at = "vmrun@2"
 vector = 0x31
 for = "L1"
 """
+LET_GO: Final = """format = 1
+[l0]
+path = "linux-6.1"
+[l1]
+rounds = 2
+between = ["set npt.all=ok"]
+[vmcb12]
+eventinj = "intr:0x20"
+[npt]
+l1 = ["idt:0x20"]
+[[event]]
+kind = "intr"
+at = "exit@3"
+for = "L1"
+"""
 FAULT: Final = """format = 1
 [cpu]
 rax = 0x2123
@@ -171,18 +186,18 @@ def not_in_hlt() -> Outcome:
 
 
 def forces_exit() -> Outcome:
-    """Where the bit changes an answer, an event occupies the injection, and another that waits forces an exit."""
-    changed = list(_sample_signatures("benign-claim.changed-decision"))
+    """Where the bit changes an answer, L0 injects an event and another forces an exit; or L1 has let its event go."""
+    changed = _names(L1_ALONE, "benign-claim.changed-decision")
     run = run_on(L1_ALONE, BEFORE)
     assert isinstance(run, NestedRun)
     forced = [item for item in run.journal.items if isinstance(item, Decided) and item.forced and item.eventinj]
     if changed or not forced:
+        return Outcome(REFUTED, f"L0's own guest: {len(changed)} changed decisions, {len(forced)} forced exits")
+    if _names(LET_GO, "benign-claim.changed-decision"):
         return Outcome(
-            REFUTED, f"{len(changed)} changed decisions in {SAMPLE} seeded cases, {len(forced)} forced exits"
+            LIMITED, "an interrupt that nothing blocks waits after L1 has let its event go (decides-otherwise.toml)"
         )
-    return Outcome(
-        HOLDS, f"no decision of {SAMPLE} cases changed; a second interrupt during re-injection forces an exit"
-    )
+    return Outcome(HOLDS, "no decision changed; a second interrupt during re-injection forces an exit")
 
 
 def visible_to_l1() -> Outcome:

@@ -28,7 +28,7 @@ def test_both_implementations(cli: Cli, tmp_path: Path) -> None:
     old, new = shown.out.split("linux-6.14\n")
     assert "2 findings in 1 closed state space" in old
     assert "no finding in 1 closed state space" in new
-    assert f"{RELOADED}: " in old
+    assert f"  {RELOADED}\n" in old
     assert "size 1+3" in old
     assert "shadow-bleed" not in new
     assert "NMI handlers can run in the same places and states on linux-6.1 and linux-6.14" in new
@@ -102,6 +102,17 @@ def test_interrupted_it_reports_what_it_has(monkeypatch: pytest.MonkeyPatch) -> 
     assert INJECTED in result.found
     assert verdict_of(result).startswith("no verdict: cut short, with ")
     assert exit_code([result]) == 130
+
+
+def test_a_path_file_of_ones_own(cli: Cli, tmp_path: Path) -> None:
+    text = (ROOT / "src/worldswitch/paths/data/linux-6.14.toml").read_text().replace("clgi:   clgi ", "clgi:   nop ")
+    own = tmp_path / "own.toml"
+    own.write_text(text)
+    shown = cli("check", "--path", own, "--part", "everything", "--depth", 0, "--out", tmp_path / "out")
+    assert shown.code == 1
+    signature = "nmi-exposure.undocumented.enter"
+    own.unlink()  # the finding has a copy
+    assert shows(read_scenario(tmp_path / "out" / "findings" / signature / "scenario.toml"), signature, None)
 
 
 @pytest.mark.parametrize(

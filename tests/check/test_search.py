@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from importlib import resources
 from typing import NamedTuple
 
 import pytest
@@ -9,14 +10,26 @@ from tests.oracles.judging import variant
 
 from worldswitch.check.choices import EVENT, Choice, Choices, Cost, cost_after, cost_of, scenario_of
 from worldswitch.check.explore import Explorer, Outcome
-from worldswitch.check.space import AGAIN, EVENTS, EVERYTHING, INJECTION, REBOOTING, SEQUENCE, VIRTUAL, Space, only
+from worldswitch.check.space import (
+    AGAIN,
+    EVENTS,
+    EVERYTHING,
+    FIELDS,
+    GATES,
+    INJECTION,
+    REBOOTING,
+    SEQUENCE,
+    VIRTUAL,
+    Space,
+    only,
+)
 from worldswitch.fuzzing.minimize import size
 from worldswitch.fuzzing.smoke import planted
-from worldswitch.fuzzing.verdicts import shipped
+from worldswitch.fuzzing.verdicts import from_file, shipped
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import run_plan
 from worldswitch.oracles.judge import judge
-from worldswitch.paths.catalogue import find
+from worldswitch.paths.catalogue import find, names
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.model import Scenario
 from worldswitch.scenario.places import Place
@@ -83,6 +96,18 @@ def test_everything_together_agrees_with_the_matrix() -> None:
         outcome = search(EVERYTHING.bounded(2), path)
         assert outcome.verdict == "bounded"
         assert set(outcome.found) == expected - {RELOADED}  # which takes three choices
+
+
+def test_every_path_of_the_catalogue_agrees_with_the_matrix() -> None:
+    injected = {"vmcb.eventinj": FIELDS["vmcb.eventinj"][:1], **only("guest.rip")}
+    space = Space("bleed", "", fields=injected, gates=(GATES[2],), between=((),), rounds=2)
+    with resources.as_file(resources.files("worldswitch.fuzzing") / "verdicts-all.toml") as file:
+        expected = from_file(str(file)).paths
+    assert set(expected) == set(names())
+    for path, findings in expected.items():
+        outcome = search(space, path)
+        assert outcome.verdict == "closed"
+        assert set(outcome.found) == findings, path
 
 
 def test_a_path_without_clgi_is_found_out_at_once() -> None:

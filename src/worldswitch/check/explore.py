@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from worldswitch.check.choices import (
@@ -130,7 +131,7 @@ class Explorer:
         """
         self.outcome: Outcome = Outcome(space, path.name if path else PROGRAM)
         self._space, self._path = space, path
-        self._spelled: str = "" if path is None else path.name if path.name in names() else path.file
+        self._spelled: str = _spelled(path) if path else ""
         self._profile, self._options = profile, options or {}
         self._model = make_options(profile, self._options, None)
         self._trace, self._merge = trace, merge
@@ -242,6 +243,11 @@ class Explorer:
         scenario = self.scenario(())
         scenario.settings = dict(settings)
         return Machine(compile_scenario(scenario, self._path, options=self._model))
+
+
+def _spelled(path: EntryPath) -> str:
+    """How a scenario names a path: a shipped one by its name, another by its file."""
+    return path.name if path.name in names() and not Path(path.file).is_file() else path.file
 
 
 def _events(choices: Choices) -> Choices:

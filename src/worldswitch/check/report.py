@@ -7,6 +7,7 @@ from typing import Any
 from worldswitch.check.explore import Counterexample, Outcome
 from worldswitch.check.reached import Reached
 from worldswitch.paths.catalogue import find
+from worldswitch.report.terminal import Screen
 
 FORMAT = 1
 
@@ -85,12 +86,12 @@ def verdict_of(result: PathResult) -> str:
     return f"{counted(len(found), 'finding') if found else 'no finding'} in {what}"
 
 
-def lines_of(results: list[PathResult]) -> Iterator[str]:
+def lines_of(results: list[PathResult], show: Screen) -> Iterator[str]:
     """The whole report."""
     for number, result in enumerate(results):
         if number:
             yield ""
-        yield result.path
+        yield show.bold(result.path)
         for outcome in result.outcomes:
             progress = outcome.progress
             yield f"  {outcome.space.name.ljust(10)} {outcome.space.about}"
@@ -109,7 +110,8 @@ def lines_of(results: list[PathResult]) -> Iterator[str]:
             yield f"             NOT reached: {name}"
         for signature, example in sorted(result.found.items()):
             yield ""
-            yield f"  {signature}: {example.finding.message}"
+            yield f"  {show.bad(signature)}"
+            yield from show.wrapped(example.finding.message, "    ", "    ")
             yield (
                 f"    size {example.cost.instructions}+{example.cost.fields} (events and instructions beyond the path, "
                 f"fields): nothing smaller shows it; {counted(example.scenarios, 'scenario')} of its part do"

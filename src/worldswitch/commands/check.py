@@ -11,6 +11,7 @@ Exit code 0: no finding. 1: findings. 3: cut short by --time, or something was n
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from worldswitch.check.report import as_json, lines_of
     from worldswitch.errors import InputError
     from worldswitch.paths.catalogue import IMPLEMENTATIONS
+    from worldswitch.report.terminal import screen
 
     paths = path_names(arguments.path) or list(IMPLEMENTATIONS)
     profile, pairs = model_options(arguments)
@@ -88,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             document["minimize"] = [comparison.as_json() for comparison in comparisons]
         print_json(document)
     else:
-        print(*lines_of(results), sep="\n")
+        print(*lines_of(results, screen(sys.stdout)), sep="\n")
         if comparisons:
             print("", "what `minimize` makes of fuzzed cases, and the smallest scenario there is:", sep="\n")
             print(*comparisons, sep="\n")

@@ -23,7 +23,7 @@ def test_executing_less_says_the_same(profile: str, paths: tuple[str, ...]) -> N
         assert set(features(quick)) == set(features(judged)), target.scenario(data)
         left_out += len(judged) - len(quick)
     if profile.startswith("amd"):
-        assert left_out > CASES / 5
+        assert left_out > CASES / 8
 
 
 def test_paths_of_another_shape_are_always_run() -> None:

@@ -11,11 +11,8 @@ from typing import Final
 from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.fuzzing.targets import Judged, Target, features
 
-FRESH_EVERY: Final = 4
-"""Every so many cases one is drawn afresh instead of mutated."""
-
-SET_ONE_IN: Final = 4
-"""A fresh case sets one slot in so many; the rest keep their defaults."""
+KEPT_EVERY: Final = 4
+"""One case in so many comes from those that were kept; the others are drawn afresh, which finds more."""
 
 
 def explore(target: Target, cases: int, seed: int, seeds: list[bytes]) -> Iterator[tuple[bytes, list[Judged]]]:
@@ -29,9 +26,9 @@ def explore(target: Target, cases: int, seed: int, seeds: list[bytes]) -> Iterat
     for number in range(cases):
         if queue:
             data = queue.pop(0)
-        elif number % FRESH_EVERY == 0 or not kept:
-            data = bytes(rng.randrange(256) if rng.randrange(SET_ONE_IN) == 0 else 0 for _ in range(length))
-        elif number % FRESH_EVERY == 1:
+        elif number % KEPT_EVERY or not kept:
+            data = mutator.draw(rng.getrandbits(32))
+        elif number % (2 * KEPT_EVERY):
             data = mutator.crossover(rng.choice(kept), rng.choice(kept), length, rng.getrandbits(32))
         else:
             data = mutator.mutate(rng.choice(kept), length, rng.getrandbits(32))

@@ -13,6 +13,18 @@ MULTIPLIER: Final = 6364136223846793005
 INCREMENT: Final = 1442695040888963407
 MASK: Final = (1 << 64) - 1
 
+THINNING: Final = (0, 0, 128, 170)
+"""Of four new cases, how many of 256 slots return to their default."""
+
+SELDOM: Final = {
+    "invalid": (1, 8), "rebooting": (1, 3), "cpu.rax": (1, 4), "cpu.cpl": (1, 4), "guest.tf": (1, 3), "cpu.tf": (1, 2),
+    "guest.rip": (1, 3), "l1.tf": (1, 2), "l2.tf": (1, 2),
+}  # fmt: skip
+"""Slots whose choices end a case early or drown the rest: the first such choice, and one in how many draws keeps it."""
+
+NMI_INTERCEPT: Final = 2
+"""The bit of the slot ``intercepts.events``."""
+
 
 class Mutator:
     """The custom mutator and crossover of one codec, in the form that `fuzzing.engine` takes."""
@@ -23,6 +35,10 @@ class Mutator:
         self._length = codec.length
         self._programs = [number for number, slot in enumerate(codec.slots) if slot.name.startswith(("guest", "host"))]
         self._programs = [number for number in self._programs if codec.slots[number].name[-1].isdigit()]
+        names = [slot.name for slot in codec.slots]
+        self._seldom = [(names.index(name), *rule) for name, rule in SELDOM.items() if name in names]
+        self._vnmi = names.index("vnmi") if {"vnmi", "intercepts.events"} <= set(names) else -1
+        self._events = names.index("intercepts.events") if self._vnmi >= 0 else -1
         self._places = [number for number, slot in enumerate(codec.slots) if slot.name.endswith(".at")]
 
     def mutate_or_draw(self, data: bytes, max_size: int, seed: int) -> bytes:
@@ -33,7 +49,26 @@ class Mutator:
         """
         if seed & 1:
             return self.mutate(data, max_size, seed >> 1)
-        return random.Random(seed).randbytes(min(self._length, max_size))
+        return self.draw(seed)[:max_size]
+
+    def draw(self, seed: int) -> bytes:
+        """A new case: uniform, but for choices after which little else can happen (``SELDOM``), and sometimes thinned.
+
+        A case with every slot set shows most rules at once, and hides those that need something to be left alone.
+        """
+        rng = random.Random(seed)
+        row = bytearray(rng.randbytes(self._length))
+        thin = THINNING[rng.getrandbits(2)]
+        if thin:
+            for number, value in enumerate(rng.randbytes(self._length)):
+                if value < thin:
+                    row[number] = 0
+        for number, first, odds in self._seldom:
+            if row[number] % self._counts[number] >= first and rng.randrange(odds):
+                row[number] = 0
+        if self._vnmi >= 0 and row[self._vnmi] % self._counts[self._vnmi] and rng.getrandbits(4):
+            row[self._events] |= NMI_INTERCEPT  # without it vNMI is a consistency failure (S6-33)
+        return bytes(row)
 
     def mutate(self, data: bytes, max_size: int, seed: int) -> bytes:
         """One to four edits of ``data``."""

@@ -27,10 +27,7 @@ NOT_CLAIMED = {
     "amd-noquirk": {},
     "qemu-7.2": {"I-02": "S6-81: EXITINTINFO is a copy of EVENTINJ, on VMEXIT_INVALID too", "I-04": "S10-01: 10.1"},
     "qemu-10": {"I-02": "S6-81: EXITINTINFO is a copy of EVENTINJ, on VMEXIT_INVALID too"},
-    "bochs-2.7": {
-        "I-08": "S5-22: the guest's IF opens the gate",
-        "I-11": "S10-72: a trap crosses the switch, though the other way",
-    },
+    "bochs-2.7": {"I-08": "S5-22: the guest's IF opens the gate"},
     "kvm": {},
 }  # fmt: skip
 """Profile to the invariants that it breaks, with the fact."""

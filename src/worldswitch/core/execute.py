@@ -133,7 +133,9 @@ def retire(cpu: Cpu, op: int, rflags_before: int, created_shadow: int) -> None:
     if op != OP_IRET:
         cpu.regs.rflags &= ~RFLAGS_RF  # POPF too: only IRET loads RF
     if rflags_before & RFLAGS_TF:  # TF as the instruction began: S6-17 in the host, S6-19 in the guest
-        debug.after_instruction(cpu, created_shadow)
+        options = cpu.options
+        if not (op == OP_HLT and options.hlt_is_not_stepped) and not (op == OP_STI and options.sti_is_not_stepped):
+            debug.after_instruction(cpu, created_shadow)  # S10-77, S10-79
 
 
 def perform(cpu: Cpu, op: int, arg: int) -> int:

@@ -85,6 +85,8 @@ def vmrun(cpu: Cpu) -> None:
 
     # (f) S6-06: the controls are read from the VMCB where they are used
     regs.copy_from(vmcb.save)  # (g) S6-07
+    if cpu.options.vmrun_keeps_cr2:
+        regs.cr2 = hsave.cr2  # S10-78
     cpu.guest = True
     # (h) S6-08
     if not consistent(vmcb, hsave.cr0):

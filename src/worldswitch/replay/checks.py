@@ -15,7 +15,7 @@ from worldswitch.core.bits import (
     PHYSICAL_LIMIT,
     RFLAGS_TF,
 )
-from worldswitch.core.record import WORLD_SMM
+from worldswitch.core.record import WORLD_GUEST, WORLD_SMM
 from worldswitch.core.state import IDLE, INIT_RESET, LIMIT, SHUTDOWN, Cpu
 from worldswitch.machine.compile import Plan
 from worldswitch.machine.machine import Machine
@@ -58,7 +58,8 @@ def check_start(plan: Plan, cpu: Cpu, target: Target) -> None:
         raise UnsupportedError(f"{target.name} has no vNMI")
     if save.cr3 != memory.GUEST_PML4 and not target.checks_cr3:
         raise UnsupportedError(f"{target.name} does not check CR3 at VMRUN, and shuts down")
-    if (vmcb.v_irq or ("vmcb.v_irq", "true") in plan.host.assignments) and target.virq_state_survives:
+    sets_virq = any(name == "vmcb.v_irq" for name, _ in plan.host.assignments)
+    if (vmcb.v_irq or sets_virq) and target.virq_state_survives:
         raise UnsupportedError(f"{target.name} masks virtual interrupts by what earlier guests did with IF")
     for base in (vmcb.iopm_base_pa, vmcb.msrpm_base_pa):
         if 0 < base < PHYSICAL_LIMIT - 0x4000:
@@ -96,6 +97,11 @@ def check_run(plan: Plan, run: Run, steps: list[Step], target: Target) -> None:
         record.rip in firsts for record in run.recorder.exits
     ):
         raise UnsupportedError("software steps over an instruction where the image has more of them")
+    if ("frame.rip", "next") in plan.guest.assignments and any(
+        handler.world == WORLD_GUEST and plan.guest.code.ops[handler.rip] == isa.OP_NONCANONICAL
+        for handler in run.recorder.handlers
+    ):
+        raise UnsupportedError("software steps over the fetch from a non-canonical RIP, which has no length")
     kinds = {event.kind for event in plan.scenario.events} | {
         name.partition(":")[0] for name in plan.scenario.settings.get("cpu.pending", ())
     }

@@ -75,30 +75,30 @@ def run(image: Path, module: bytes, kvm: bool = False, timeout: float = 600.0) -
 def _collect(process: "subprocess.Popen[bytes]", monitor: str, deadline: float) -> str:
     assert process.stdout is not None
     assert process.stderr is not None
-    parts: list[bytes] = []
-    hung = False
+    log = bytearray()
+    hung = -1  # where the log ended when a scenario hung
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
             if time.monotonic() > deadline:
                 raise InputError("QEMU: the batch did not finish in time")
-            if selector.select(QUIET * 5 if hung or not parts else QUIET):
+            if selector.select(QUIET * 5 if hung >= 0 or not log else QUIET):
                 data = process.stdout.read1(1 << 16)  # type: ignore[attr-defined]
                 if not data:
                     break
-                if hung and b"\nR " in data:
-                    data = data.replace(b"\nR ", b"\nT ", 1)
-                    hung = False
-                parts.append(data)
-            elif not parts:
+                log += data
+                if hung >= 0 and (at := log.find(b"\nR ", hung)) >= 0:
+                    log[at + 1 : at + 2] = b"T"
+                    hung = -1
+            elif not log:
                 raise InputError("QEMU: no output of the boot image")
-            elif hung:
+            elif hung >= 0:
                 break  # not even a reset helps
             else:
                 _reset(monitor)
-                hung = True
-    text = b"".join(parts).decode("ascii", "replace")
-    if not parts:
+                hung = max(len(log) - 1, 0)
+    text = log.decode("ascii", "replace")
+    if not log:
         lines = process.stderr.read().decode(errors="replace").strip().splitlines()
         raise InputError(f"QEMU: {lines[-1] if lines else 'no output'}")
     return text

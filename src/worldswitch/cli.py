@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "explain": "a rule: its text, source, code and tests; a finding: what it rests on",
     "fuzz": "a coverage-guided campaign with atheris: findings are recorded, reduced and replayed",
     "smoke": "the bounded, seeded check for CI",
+    "acknowledge": "a known finding, with a reason: still shown, of no effect on the exit code",
     "minimize": "the smallest scenario with the same signature",
     "check": "every scenario of a bounded space, smallest first",
     "replay": "findings and scenarios executed again, in the model or on a real SVM implementation",
@@ -122,7 +123,7 @@ def _top_parser() -> Parser:
         prog="worldswitch",
         usage="worldswitch COMMAND [ARGUMENT...]",
         description=f"{worldswitch.__doc__}\n\ncommands:\n"
-        + "".join(f"  {name.ljust(10)}{about}\n" for name, about in COMMANDS.items()),
+        + "".join(f"  {name.ljust(12)}{about}\n" for name, about in COMMANDS.items()),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

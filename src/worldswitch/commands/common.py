@@ -49,6 +49,22 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the results as JSON, and nothing else, on stdout")
 
 
+def add_ci_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--sarif`` and ``--junit``; see ``ci.results``."""
+    parser.add_argument("--sarif", metavar="FILE", default="", help="write the findings as SARIF 2.1.0")
+    parser.add_argument("--junit", metavar="FILE", default="", help="write the results as JUnit XML")
+
+
+def add_acknowledged_argument(parser: argparse.ArgumentParser) -> None:
+    """``--acknowledged``; see ``fuzzing.acknowledged``."""
+    parser.add_argument(
+        "--acknowledged",
+        metavar="FILE",
+        default="",
+        help="findings that are known: shown as such, and of no effect on the exit code",
+    )
+
+
 def add_out_argument(parser: argparse.ArgumentParser) -> None:
     """``--out``, for commands that take a finding's signature; see ``finding_file``."""
     parser.add_argument(

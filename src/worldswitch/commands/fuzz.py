@@ -1,7 +1,8 @@
 """A coverage-guided campaign with atheris; what it finds is recorded, reduced and replayed.
 
 Runs until stopped, unless --time or --runs is given. Stopping it loses nothing; the same command again goes on.
-Exit code 0: no finding. 1: findings. 2: bad input. 130: interrupted, with everything found so far saved.
+Exit code 0: no finding, or acknowledged ones alone. 1: findings. 2: bad input. 130: interrupted, with everything found
+so far saved.
 """
 
 import argparse
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from worldswitch.commands.common import (
     DEFAULT_OUT,
+    add_acknowledged_argument,
+    add_ci_arguments,
     add_json_argument,
     add_model_arguments,
     model_options,
@@ -55,11 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="scenario files to start from, such as corpus/world-switch",
     )
+    add_acknowledged_argument(parser)
+    add_ci_arguments(parser)
     add_json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a campaign, then say what it found."""
+    from worldswitch.ci.results import of_campaign, of_records, write
+    from worldswitch.fuzzing.acknowledged import read_acknowledged, sort
     from worldswitch.fuzzing.campaign import Campaign
     from worldswitch.fuzzing.targets import Configuration, Target
     from worldswitch.paths.catalogue import IMPLEMENTATIONS
@@ -67,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     profile, options = model_options(arguments)
     paths = tuple(path_names(arguments.path)) or IMPLEMENTATIONS
     configuration = Configuration(arguments.target, paths, profile or "amd", options)
+    known = read_acknowledged(arguments.acknowledged)
     seeds = read_seeds(arguments.seeds, Target(configuration))
     display = Display(sys.stderr.isatty())
     campaign = Campaign(configuration, Path(arguments.out), display.say)
@@ -80,16 +88,21 @@ def run(arguments: argparse.Namespace) -> int:
     )
     display.clear()
     campaign.reduce()
+    records = list(campaign.store.records.values())
+    sorting = sort(of_records(records), known)
+    reported, cases = of_campaign(campaign.directory, campaign.target.path_names, records, sorting)
+    write("worldswitch fuzz", reported, cases, sarif_file=arguments.sarif, junit_file=arguments.junit)
     if arguments.json:
-        print_json(as_json(campaign, result))
+        print_json({**as_json(campaign, result), "acknowledged": sorting.as_json()})
     else:
         print_summary(campaign, result)
+        print(*sorting.lines(), sep="\n", end="\n" if sorting.lines() else "")
     if result.outcome == "interrupted":
         return 130
     if result.outcome in ("crash", "timeout", "memory", "failed"):
         report_failure(result)
         return 3
-    return 1 if campaign.store.records else 0
+    return 1 if sorting.new else 0
 
 
 def read_seeds(places: list[str], target: "object") -> list[bytes]:

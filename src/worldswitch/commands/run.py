@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS
 from worldswitch.commands.common import (
+    add_ci_arguments,
     add_json_argument,
     add_model_arguments,
     model_options,
@@ -20,6 +21,8 @@ from worldswitch.commands.common import (
 )
 
 if TYPE_CHECKING:
+    from worldswitch.ci.junit import Case
+    from worldswitch.ci.sarif import Reported
     from worldswitch.report.terminal import Screen
     from worldswitch.result import Result
 
@@ -28,6 +31,7 @@ worldswitch run corpus/golden.toml
 worldswitch run corpus/golden.toml --path linux-6.1,linux-6.14,my-path.toml
 worldswitch run corpus/golden.toml --set bleed_sti_shadow=off
 worldswitch run corpus --json
+worldswitch run corpus/regressions --junit results.xml
 """
 
 
@@ -36,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scenarios", metavar="SCENARIO", nargs="+", help="a scenario file, or a directory of them")
     add_model_arguments(parser)
     add_json_argument(parser)
+    add_ci_arguments(parser)
     parser.add_argument("--all", action="store_true", help="show every scenario and every step; fold nothing")
 
 
@@ -44,12 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
     from worldswitch.report.terminal import screen
     from worldswitch.result import execute, variants
 
+    if arguments.sarif or arguments.junit:
+        from worldswitch.ci.results import of_runs, write
+
     paths = path_names(arguments.path)
     profile, overrides = model_options(arguments)
     scenarios = read_scenarios(arguments.scenarios)
     show = screen(sys.stdout)
     entries: list[dict[str, Any]] = []
     runs = failed = 0
+    reported: list[Reported] = []
+    cases: list[Case] = []
     for scenario in scenarios:
         chosen = list(variants(scenario, paths, profile, overrides))
         shorten = len(scenarios) > 1 and not arguments.all
@@ -57,6 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
         failures = [result for result in results if result.failed]
         runs += len(results)
         failed += len(failures)
+        if arguments.sarif or arguments.junit:
+            more = of_runs(results)
+            reported += more[0]
+            cases += more[1]
         if arguments.json:
             entries += _entries(results)
             continue
@@ -66,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(*_text(results, show, arguments.all), sep="\n")
         else:
             print(*_summary(results, show), sep="\n")
+    if arguments.sarif or arguments.junit:
+        write("worldswitch run", reported, cases, sarif_file=arguments.sarif, junit_file=arguments.junit)
     if arguments.json:
         print_json({"format": 1, "results": entries})
     elif len(scenarios) > 1:

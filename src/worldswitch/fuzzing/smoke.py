@@ -8,6 +8,7 @@ It runs the ``world-switch`` target on every path of the verdict matrix and on a
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from worldswitch.core.bits import EVENT_V
 from worldswitch.core.isa import OP_CLGI
 from worldswitch.core.names import exit_name
 from worldswitch.core.record import KINDS, WORLDS
+from worldswitch.fuzzing.acknowledged import Entry, Sorted, sort
 from worldswitch.fuzzing.local import explore
 from worldswitch.fuzzing.targets import Configuration, Target, features
 from worldswitch.fuzzing.verdicts import Verdicts
@@ -50,6 +52,9 @@ class Smoke:
     armed: Counter[str] = field(default_factory=Counter)  # oracles, and runs to which each applied
     injection_exits: int = 0
     points: int = 0
+    messages: dict[str, str] = field(default_factory=dict)  # of each signature, as first seen
+    rules: dict[str, tuple[str, ...]] = field(default_factory=dict)  # likewise
+    sorting: Sorted = field(default_factory=Sorted)  # what the matrix does not list: new, or acknowledged
     unexpected: list[str] = field(default_factory=list)
     blind: list[str] = field(default_factory=list)
 
@@ -75,6 +80,7 @@ def smoke(
     options: tuple[tuple[str, str], ...] = (),
     cases: int = CASES,
     seed: int = SEED,
+    acknowledged: Sequence[Entry] = (),
 ) -> Smoke:
     """Run the check; raises ``InputError`` for paths and options that do not exist."""
     result = Smoke()
@@ -85,10 +91,13 @@ def smoke(
         result.cases += 1
         reached.update(features(judged))
         for name, run, verdict in judged:
-            result.found[name].update(finding.signature for finding in verdict.findings)
+            for finding in verdict.findings:
+                result.found[name][finding.signature] += 1
+                result.messages.setdefault(finding.signature, finding.message)
+                result.rules.setdefault(finding.signature, finding.rules)
             _count(result, name, run, verdict)
     result.points = len(reached)
-    _decide(result, verdicts)
+    _decide(result, verdicts, acknowledged)
     return result
 
 
@@ -105,10 +114,16 @@ def _count(result: Smoke, name: str, run: Run, verdict: Verdict) -> None:
     result.armed.update(oracle for oracle in NAMES if oracle not in verdict.not_applicable)
 
 
-def _decide(result: Smoke, verdicts: Verdicts) -> None:
+def _decide(result: Smoke, verdicts: Verdicts, acknowledged: Sequence[Entry]) -> None:
+    surplus = [
+        (signature, name)
+        for name, expected in verdicts.paths.items()
+        for signature in sorted(set(result.found[name]) - expected)
+    ]
+    result.sorting = sort(surplus, acknowledged)
+    result.unexpected = [f"{name}: {signature}" for signature, name in result.sorting.new]
     for name, expected in verdicts.paths.items():
         found = set(result.found[name])
-        result.unexpected += [f"{name}: {signature}" for signature in sorted(found - expected)]
         result.blind += [
             f"{name}: {signature} is known to be there and was not found" for signature in sorted(expected - found)
         ]
@@ -138,6 +153,7 @@ def text(result: Smoke) -> str:
         f"reached: {len(result.exits)} kinds of exit, {len(result.handlers)} kinds of handler, "
         f"{result.injection_exits} exits during injection, {result.points} points"
     )
+    lines += result.sorting.lines()
     lines += [f"UNEXPECTED {line}" for line in result.unexpected]
     lines += [f"BLIND {line}" for line in result.blind]
     lines.append(
@@ -163,6 +179,7 @@ def as_json(result: Smoke) -> dict[str, Any]:
             "points": result.points,
         },
         "unexpected": result.unexpected,
+        "acknowledged": result.sorting.as_json(),
         "blind": result.blind,
         "exit_code": result.exit_code,
     }

@@ -35,7 +35,7 @@ def test_help_names_every_command(cli: Cli) -> None:
     shown = cli("--help")
     assert shown.code == 0
     for name, about in COMMANDS.items():
-        assert f"  {name.ljust(10)}{about}\n" in shown.out
+        assert f"  {name.ljust(12)}{about}\n" in shown.out
 
 
 @pytest.mark.parametrize("name", COMMANDS)

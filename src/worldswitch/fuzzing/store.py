@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from worldswitch.errors import InputError
+from worldswitch.fuzzing.view import CampaignView, open_read
+
+__all__ = ["CampaignView", "Record", "Store", "open_read", "read_json", "read_records", "write_whole"]
 
 FORMAT: Final = 1
 

@@ -207,8 +207,8 @@ def intr_unmasked(cpu: Cpu) -> bool:
     return cpu.hif  # S5-02, S5-03, S5-04
 
 
-def virtual_intr(cpu: Cpu) -> bool:
-    """A virtual interrupt (S5-08..S5-11); it never involves the host (S5-14)."""
+def virtual_intr_is_due(cpu: Cpu) -> bool:
+    """Whether a guest's V_IRQ, which must be set, is recognised at this boundary unless something else is."""
     vmcb = cpu.vmcb
     if not cpu.gif or not cpu.regs.rflags & RFLAGS_IF or cpu.shadow != SHADOW_NONE:  # S2-31, S3-11
         return False
@@ -218,11 +218,17 @@ def virtual_intr(cpu: Cpu) -> bool:
     passes = cpu.virq_gate_open if options.vtpr_reevaluated_on_if_change else virq_passes_tpr(vmcb)  # S5-23
     if not passes and not (options.virq_prio_equal_passes and vmcb.v_intr_prio == vmcb.v_tpr & 0xF):  # S10-49
         return False
-    if cpu.virq_dropped:  # S10-48
+    return not cpu.virq_dropped  # S10-48
+
+
+def virtual_intr(cpu: Cpu) -> bool:
+    """A virtual interrupt (S5-08..S5-11); it never involves the host (S5-14)."""
+    if not virtual_intr_is_due(cpu):
         return False
+    vmcb = cpu.vmcb
     if vmcb.intercepts[EXIT_VINTR]:  # S5-10: V_IRQ stays
         vmexit(cpu, EXIT_VINTR)
         return True
-    vmcb.v_irq = options.virq_cleared_after_delivery  # S5-11: before the IDT is read; or S10-47
+    vmcb.v_irq = cpu.options.virq_cleared_after_delivery  # S5-11: before the IDT is read; or S10-47
     deliver(cpu, KIND_VIRQ, event_word(TYPE_INTR, vmcb.v_intr_vector), cpu.regs.rip, False)
     return True

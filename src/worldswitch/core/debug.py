@@ -9,11 +9,13 @@ from worldswitch.core.bits import (
     DR7_L0,
     DR7_L1,
     EXIT_EXCEPTION,
+    RFLAGS_IF,
     RFLAGS_RF,
     SHADOW_MOVSS,
     VECTOR_DB,
 )
 from worldswitch.core.delivery import raise_fault, raise_trap
+from worldswitch.core.options import HLT_STEP_ON_WAKE
 from worldswitch.core.record import KIND_EXCEPTION
 from worldswitch.core.state import Cpu
 from worldswitch.core.vmexit import vmexit
@@ -45,6 +47,8 @@ def take_trap(cpu: Cpu) -> bool:
         cpu.debug_trap &= DR6_BS
     if not cpu.debug_trap or cpu.shadow == SHADOW_MOVSS:
         return False
+    if cpu.halted and cpu.options.hlt_single_step == HLT_STEP_ON_WAKE and not _wakes(cpu):
+        return False
     regs = cpu.regs
     regs.dr6 |= cpu.debug_trap  # DR6 and DR7 are those of a handler, also where the #DB is intercepted (APM2 15.12.2)
     regs.dr7 &= ~DR7_GD
@@ -54,6 +58,13 @@ def take_trap(cpu: Cpu) -> bool:
         return True
     raise_trap(cpu, VECTOR_DB)
     return True
+
+
+def _wakes(cpu: Cpu) -> bool:
+    """Whether something other than the trap ends HLT (S10-81)."""
+    if cpu.pend_nmi and not cpu.nmi_masked:
+        return True
+    return bool(cpu.regs.rflags & RFLAGS_IF and (cpu.irr or (cpu.guest and cpu.vmcb.v_irq)))
 
 
 def instruction_breakpoint(cpu: Cpu) -> bool:

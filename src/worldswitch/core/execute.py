@@ -88,6 +88,7 @@ from worldswitch.core.isa import (
     OP_VMRUN,
     OP_VMSAVE,
 )
+from worldswitch.core.options import HLT_STEP_NONE
 from worldswitch.core.record import KIND_SOFT
 from worldswitch.core.state import END, Cpu
 from worldswitch.core.vmexit import instruction_exit, vmexit
@@ -132,10 +133,21 @@ def retire(cpu: Cpu, op: int, rflags_before: int, created_shadow: int) -> None:
     cpu.shadow = created_shadow
     if op != OP_IRET:
         cpu.regs.rflags &= ~RFLAGS_RF  # POPF too: only IRET loads RF
-    if rflags_before & RFLAGS_TF:  # TF as the instruction began: S6-17 in the host, S6-19 in the guest
-        options = cpu.options
-        if not (op == OP_HLT and options.hlt_is_not_stepped) and not (op == OP_STI and options.sti_is_not_stepped):
-            debug.after_instruction(cpu, created_shadow)  # S10-77, S10-79
+    # TF as the instruction began: S6-17 in the host, S6-19 in the guest
+    if rflags_before & RFLAGS_TF and not _is_not_stepped(cpu, op):
+        debug.after_instruction(cpu, created_shadow)
+
+
+def _is_not_stepped(cpu: Cpu, op: int) -> bool:
+    """Instructions after which QEMU takes no single-step trap."""
+    options = cpu.options
+    if op == OP_HLT:
+        return options.hlt_single_step == HLT_STEP_NONE  # S10-77
+    if op == OP_STI:
+        return options.sti_is_not_stepped  # S10-79
+    if op == OP_MOV_SS or op == OP_MOV_SS_WATCHED or op == OP_LSS:
+        return options.ss_load_is_not_stepped  # S10-80
+    return False
 
 
 def perform(cpu: Cpu, op: int, arg: int) -> int:

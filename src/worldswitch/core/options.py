@@ -25,6 +25,9 @@ NEW_SHADOW_LOADED_AS_STI: Final = 2
 SOURCE_ARCHITECTURAL: Final = 0
 SOURCE_QEMU: Final = 1
 SOURCE_LAST_NOTED: Final = 2
+HLT_STEP_TRAP: Final = 0
+HLT_STEP_NONE: Final = 1
+HLT_STEP_ON_WAKE: Final = 2
 
 
 class Options:
@@ -50,7 +53,7 @@ class Options:
         "guest_shadow_blocks_intercepted_intr",
         "guest_shadow_blocks_intercepted_nmi",
         "guest_tf_traps_host",
-        "hlt_is_not_stepped",
+        "hlt_single_step",
         "idt_error_code_16",
         "idt_ext_bit_of_injected_bp_of",
         "idt_gp_ext_bit",
@@ -76,6 +79,7 @@ class Options:
         "shadow_blocks_smi",
         "shutdown_always_exits",
         "smi_ends_shadow",
+        "ss_load_is_not_stepped",
         "sti_is_not_stepped",
         "sti_with_if_set_creates_shadow",
         "v_intr_masking_lifts_shadow",
@@ -151,9 +155,10 @@ class Options:
         self.injection_ignores_nrip: bool = False
         self.guest_tf_traps_host: bool = False
         self.v_tpr_high_bits_kept: bool = False
-        self.hlt_is_not_stepped: bool = False
+        self.hlt_single_step: int = HLT_STEP_TRAP
         self.vmrun_keeps_cr2: bool = False
         self.sti_is_not_stepped: bool = False
+        self.ss_load_is_not_stepped: bool = False
 
 
 class Option(NamedTuple):
@@ -285,12 +290,15 @@ TABLE: Final = (
            ("S1-73", "S6-48", "S10-59"), "What delivery of an injected software event pushes where nRIP is set."),
     Option("v_tpr_high_bits_on_cr8_write", "v_tpr_high_bits_kept", ("cleared", "kept"), "cleared",
            ("S1-29", "S10-76"), "What a guest's write of CR8 makes of bits 7:4 of V_TPR, which do not count."),
-    Option("hlt_single_step", "hlt_is_not_stepped", ("trap", "none"), "trap",
-           ("S2-21", "S10-77"), "Whether HLT with TF=1 takes its single-step trap, which wakes it."),
+    Option("hlt_single_step", "hlt_single_step", ("trap", "none", "on-wake"), "trap",
+           ("S2-21", "S10-77", "S10-81"), "The single-step trap of HLT with TF=1: it wakes it, there is none, or it is "
+           "taken when an event wakes it."),
     Option("vmrun_loads_cr2", "vmrun_keeps_cr2", ("yes", "no"), "yes",
            ("S6-07", "S10-78"), "Whether VMRUN loads CR2 from the VMCB."),
     Option("sti_single_step", "sti_is_not_stepped", ("trap", "none"), "trap",
            ("S2-36", "S10-79"), "Whether STI with TF=1 takes its single-step trap."),
+    Option("ss_load_single_step", "ss_load_is_not_stepped", ("outside-shadow", "none"), "outside-shadow",
+           ("S2-37", "S10-80"), "Whether MOV SS or LSS with TF=1 takes its single-step trap where it makes no shadow."),
     Option("guest_tf_traps_host", "guest_tf_traps_host", ("no", "yes"), "no",
            ("S6-19", "S10-72"), "Whether an instruction that exits with the guest's TF=1 traps the host."),
 )  # fmt: skip
@@ -309,7 +317,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "eventinj_reserved_exception_vectors": "deliver",
         "exitintinfo_source": "qemu",
         "invalid_writes_guest_state": "yes",
-        "invalid_exit_code_width": "32",  # from here on: S10-40 to S10-59, S10-76 to S10-79, measured
+        "invalid_exit_code_width": "32",  # from here on: S10-40 to S10-59, S10-76 to S10-80, measured
         "eventinj_clear": "low-32",
         "idt_error_code_scale": "16",
         "eventinj_of_br": "deliver",
@@ -330,6 +338,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "soft_injection_return": "rip",
         "hlt_single_step": "none",
         "sti_single_step": "none",
+        "ss_load_single_step": "none",
         "v_tpr_high_bits_on_cr8_write": "kept",
     },
     "qemu-10": {
@@ -356,7 +365,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "physical_intr_gate": "bochs",
         "vtpr_reevaluated": "on-if-change",
         "exit_writes_int_ctl_byte1": "v_irq-only",
-        "nmi_mask_across_vmrun": "shared",  # from here on: S10-59 to S10-78, measured
+        "nmi_mask_across_vmrun": "shared",  # from here on: S10-59 to S10-78, S10-81, measured
         "eventinj_nmi_masks": "yes",
         "eventinj_of_br": "deliver",
         "idt_ext_bit_of_injected_bp_of": "1",
@@ -370,6 +379,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "new_shadow_while_shadowed": "loaded-as-sti",
         "vmrun_loads_cr2": "no",
         "soft_injection_return": "rip",
+        "hlt_single_step": "on-wake",
     },
     "kvm": {  # S2-59, S3-16, S4-44, S6-01, S9-02
         "bleed_sti_shadow": "off",

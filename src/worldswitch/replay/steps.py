@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from worldswitch.core.bits import EFER_SVME, EXIT_INTR, EXIT_VINTR, RFLAGS_IF, RFLAGS_TF
+from worldswitch.core.boundary import virtual_intr_is_due
 from worldswitch.core.record import KIND_EXCEPTION, KIND_INTR, KIND_VNMI, WORLD_GUEST
 from worldswitch.core.state import Cpu
 from worldswitch.machine.machine import Machine
@@ -44,12 +45,13 @@ def _latched(cpu: Cpu) -> int:
 class _Collector(Trace):
     """Collects steps in place of timeline rows."""
 
-    __slots__ = ("_before", "_left", "steps")
+    __slots__ = ("_before", "_left", "_virtual", "steps")
 
     def __init__(self) -> None:
         super().__init__()
         self.steps: list[Step] = []
         self._before = (0, 0, 0)
+        self._virtual = False  # a virtual interrupt is due, whose delivery may exit or fault and leave V_IRQ set
         self._left = 0  # events still latched after the last step
 
     def before(self, machine: Machine) -> None:
@@ -79,6 +81,7 @@ class _Collector(Trace):
             )
         )
         self._before = (len(cpu.recorder.handlers), len(cpu.recorder.exits), latched)
+        self._virtual = cpu.guest and cpu.vmcb.v_irq and virtual_intr_is_due(cpu)
 
     def after(self, machine: Machine) -> None:
         step = self.steps[-1]
@@ -87,7 +90,7 @@ class _Collector(Trace):
         handlers, exits, latched = self._before
         taken = any(KIND_INTR <= handler.kind <= KIND_VNMI for handler in recorder.handlers[handlers:])
         left = any(EXIT_INTR <= record.code <= EXIT_VINTR for record in recorder.exits[exits:])
-        if taken or left or _latched(cpu) < latched:
+        if taken or left or self._virtual or _latched(cpu) < latched:
             self.steps[-1] = step._replace(recognised=True)
             return
         faulted = any(

@@ -23,6 +23,8 @@ MUTANTS = {
     "bleeds": [(BEFORE, f"{AFTER}~move@sti:vmrun"), (f"{BEFORE}~insert@vmrun:nop", AFTER)],
     "only-injection": [(f"{BEFORE}~insert@vmrun:nop", AFTER)],
     "transient": [(f"{BEFORE}~insert@vmrun:nop", AFTER)],
+    "not-in-hlt": [(f"{BEFORE}~insert@vmrun:nop", AFTER)],
+    "forces-exit": [(f"{BEFORE}~insert@vmrun:nop", AFTER)],
     "visible-to-l1": [(BEFORE, BEFORE), (BEFORE, f"{AFTER}~move@sti:vmrun"), (AFTER, AFTER)],
     "around-guest-state": [
         (BEFORE, f"{AFTER}~move@sti:enter"),
@@ -33,11 +35,20 @@ MUTANTS = {
     "lockdep-informed": [(BEFORE, f"{AFTER}~move@sti:enter"), (BEFORE, f"{AFTER}~remove@cli")],
     "fault-with-if": [(BEFORE, f"{AFTER}~remove@sti"), (f"{BEFORE}~remove@sti", AFTER)],
     "nmis-blocked": [(BEFORE, f"{AFTER}~remove@clgi"), (f"{BEFORE}~remove@clgi", f"{AFTER}~remove@clgi")],
-    "irqs-blocked": [(BEFORE, f"{AFTER}~remove@clgi"), (AFTER, BEFORE)],
+    "irqs-blocked": [
+        (BEFORE, f"{AFTER}~remove@clgi"),
+        (AFTER, BEFORE),
+        (f"{BEFORE}~remove@clgi", f"{AFTER}~remove@clgi"),
+    ],
     "only-exceptions": [(BEFORE, f"{AFTER}~remove@clgi"), (AFTER, AFTER)],
     "exceptions-fatal": [(BEFORE, NO_SVM)],
     "kvm-rebooting": [(BEFORE, f"{AFTER}~insert@vmrun:vmload"), (BEFORE, f"{AFTER}~remove@cli")],
     "raw-variants": [(BEFORE, "linux-fix-v1"), (BEFORE, f"{AFTER}~trace@cli")],
+    "helpers-trace": [
+        (BEFORE, f"{AFTER}~remove@enter+1"),
+        (BEFORE, f"{AFTER}~remove@exit+3"),
+        (BEFORE, "linux-fix-v1"),
+    ],
     "why-sti": [(BEFORE, f"{AFTER}~remove@sti"), (f"{BEFORE}~remove@sti", AFTER)],
 }
 
@@ -67,6 +78,24 @@ def test_a_claim_that_is_not_true_does_not_hold(name: str, first: str, second: s
     claim = next(claim for claim in CLAIMS if claim.name == name)
     outcome = claim.check(side(first), side(second))
     assert outcome.result == REFUTED, outcome.evidence
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_every_claim_holds_for_encrypted_guests(claim: Claim) -> None:
+    """The commit moves STI and CLI in the one C function that both entries share."""
+    outcome = claim.check(side(f"{BEFORE}-sev-es"), side(f"{AFTER}-sev-es"))
+    assert outcome.result == HOLDS, outcome.evidence
+
+
+@pytest.mark.parametrize("name", ["only-injection", "not-in-hlt", "forces-exit"])
+def test_what_is_benign_is_so_because_of_the_injection(name: str) -> None:
+    """QEMU 7.2 leaks the shadow whatever is injected (10.1): there it meets HLT, and L0 holds an interrupt back."""
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    before, after = (Side(find(path), "qemu-7.2") for path in (BEFORE, AFTER))
+    outcome = claim.check(before, after)
+    assert outcome.result == REFUTED
+    evidence = {"only-injection": "3 otherwise", "not-in-hlt": "1 with the bit", "forces-exit": "changed 1 decision"}
+    assert evidence[name] in outcome.evidence
 
 
 def aspects(first: str, second: str) -> dict[str, Aspect]:
@@ -121,8 +150,24 @@ def test_the_command_prints_both(cli: Cli) -> None:
     shown = cli("diff", BEFORE, AFTER)
     assert shown.code == 0
     for name, _, _ in ASPECTS:
-        assert name in shown.out
-    assert shown.out.count("holds: ") == len(CLAIMS)
+        assert name.split()[0] in shown.out
+    assert shown.out.count("    holds: ") == len(CLAIMS)
+
+
+@pytest.mark.parametrize("pair", [(BEFORE, AFTER), ("xen-4.12", "xen-4.21"), (BEFORE, "bitvisor-nested-32")])
+def test_the_text_fits_a_cover_letter(cli: Cli, pair: tuple[str, str]) -> None:
+    shown = cli("diff", *pair, "--claims")
+    assert max(len(line) for line in shown.out.splitlines()) <= 75
+
+
+def test_another_processor(cli: Cli) -> None:
+    shown = cli("diff", BEFORE, AFTER, "--profile", "amd-noquirk")
+    assert shown.code == 1
+    assert shown.out.startswith("on the processor with profile amd-noquirk\n")
+    assert "DOES NOT HOLD: int_state of the exit: 0 before, 0 after" in shown.out
+    parsed = json.loads(cli("diff", BEFORE, AFTER, "--set", "bleed_sti_shadow=off", "--json").out)
+    assert parsed["options"] == {"bleed_sti_shadow": "off"}
+    assert "unknown" in cli("diff", BEFORE, AFTER, "--profile", "i486").err
 
 
 def test_the_command_as_json_and_markdown(cli: Cli) -> None:
@@ -139,7 +184,10 @@ def test_claims_are_checked_where_asked_for_and_fail_the_command(cli: Cli) -> No
     assert "be45bc4eff33" not in cli("diff", "xen-4.12", "xen-4.21").out
     shown = cli("diff", BEFORE, f"{AFTER}~move@sti:vmrun", "--claims")
     assert shown.code == 1
-    assert "DOES NOT HOLD: VMRUN is no longer executed in an STI shadow." in shown.out
+    assert (
+        "VMRUN is no longer executed in an STI shadow.\n    DOES NOT HOLD: VMRUN in a shadow: yes before, yes"
+        in shown.out
+    )
 
 
 def test_bad_input_is_one_line(cli: Cli, tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="an entry path by name, or a path file; repeated or comma-separated (default: the scenario's own)",
     )
+    add_option_arguments(parser)
+
+
+def add_option_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--profile`` and ``--set``; read them with ``model_options``."""
     parser.add_argument("--profile", metavar="NAME", default="", help="the processor model's profile")
     parser.add_argument(
         "--set",
@@ -86,7 +91,7 @@ def path_names(given: Iterable[str]) -> list[str]:
 
 
 def model_options(arguments: argparse.Namespace) -> tuple[str, Overrides]:
-    """The profile ("" where none is given) and the options of ``add_model_arguments``; raises ``InputError``."""
+    """The profile ("" where none is given) and the options of ``add_option_arguments``; raises ``InputError``."""
     from worldswitch.result import check_options
 
     overrides: dict[str, str] = {}

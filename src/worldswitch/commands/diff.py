@@ -2,19 +2,20 @@
 
 Every row comes from running both paths. `--claims` adds what the message of Linux commit be45bc4eff33 says, sentence by
 sentence, asked of these two paths; for linux-6.1 and linux-6.14, the paths before and after it, they are always shown.
-Exit code 1 if a claim that is shown does not hold.
+The text fits the 75 columns of a patch's cover letter. Exit code 1 if a claim that is shown does not hold.
 """
 
 import argparse
 import sys
 
 from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS
-from worldswitch.commands.common import add_json_argument, print_json
+from worldswitch.commands.common import add_json_argument, add_option_arguments, model_options, print_json
 
 EXAMPLES = """
 worldswitch diff linux-6.1 linux-6.14
 worldswitch diff xen-4.12 xen-4.21 --markdown
 worldswitch diff linux-6.14 my-path.toml --claims
+worldswitch diff linux-6.1 linux-6.14 --profile amd-noquirk
 """
 
 
@@ -23,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="PATH_A", help="a path, or a path file: before")
     parser.add_argument("second", metavar="PATH_B", help="a path, or a path file: after")
     parser.add_argument("--claims", action="store_true", help="check the claims of the commit message as well")
-    parser.add_argument("--markdown", action="store_true", help="print tables to paste into a cover letter")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    add_option_arguments(parser)
     add_json_argument(parser)
 
 
@@ -36,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     from worldswitch.paths.catalogue import IMPLEMENTATIONS, find
     from worldswitch.report.terminal import screen
 
-    first, second = Side(find(arguments.first)), Side(find(arguments.second))
+    profile, options = model_options(arguments)
+    first, second = (Side(find(name), profile, dict(options)) for name in (arguments.first, arguments.second))
     aspects = compare(first, second)
     shown = arguments.claims or (arguments.first, arguments.second) == IMPLEMENTATIONS
     claims = check_claims(first, second) if shown else []

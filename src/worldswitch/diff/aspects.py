@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from worldswitch.core.state import END, HOST_BUG
 from worldswitch.diff import side as s
-from worldswitch.diff.side import Side, spell
+from worldswitch.diff.side import Side
 from worldswitch.kernel.state import WARN_LOCKDEP
 from worldswitch.machine.trace import STOPS
 from worldswitch.report.listing import gap, walk
@@ -53,11 +53,11 @@ def _stretch(side: Side) -> str:
 
 
 def _nmi(side: Side) -> str:
-    return spell(side.nmi(s.NMIS))
+    return side.spell(side.nmi(s.NMIS))
 
 
 def _intr(side: Side) -> str:
-    return spell(side.intr())
+    return side.spell(side.intr())
 
 
 def _exceptions(side: Side) -> str:
@@ -116,7 +116,7 @@ def _rebooting_faults(side: Side) -> str:
 def _rebooting(side: Side) -> str:
     if not side.linux:
         return NO_REBOOT
-    return f"INTR {spell(side.intr(s.REBOOTING))}; NMI in every segment passed: " + (
+    return f"INTR {side.spell(side.intr(s.REBOOTING))}; NMI in every segment passed: " + (
         "yes" if set(side.nmi(s.REBOOTING)) >= {"clgi", "enter", "exit"} else "no"
     )
 

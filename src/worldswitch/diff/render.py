@@ -1,12 +1,21 @@
-"""A comparison as text, as Markdown fit for a cover letter, and as JSON."""
+"""A comparison as plain text fit for a patch's cover letter, as Markdown, and as JSON."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Final
 
 from worldswitch.diff.aspects import Aspect
 from worldswitch.diff.claims import CLAIMS, HOLDS, REFUTED, Claim, Outcome
 from worldswitch.diff.side import Side
-from worldswitch.report.terminal import Screen
+from worldswitch.report.terminal import Screen, wrapped
+
+WIDTH: Final = 75
+"""Columns of a line: what patches and their cover letters keep to, with room for marks of quotation."""
+
+_NAME: Final = 22  # columns for whom something changes
+_GAP: Final = "  "
+_INDENT: Final = " " * 4
+_VALUE: Final = (WIDTH - _NAME - 2 * len(_GAP)) // 2
 
 Checked = tuple[Claim, Outcome]
 
@@ -19,27 +28,45 @@ def check_claims(first: Side, second: Side) -> list[Checked]:
 def text(
     first: Side, second: Side, aspects: Sequence[Aspect], claims: Sequence[Checked], screen: Screen
 ) -> Iterator[str]:
-    """For a terminal or a plain-text mail."""
-    yield screen.bold(f"{first.name} -> {second.name}")
-    for aspect in aspects:
-        if aspect.same:
-            yield from screen.wrapped(f"{aspect.name}: unchanged: {aspect.first}", "  ", "      ")
-            continue
-        yield screen.bold(f"* {aspect.name} ({', '.join(aspect.rules)})")
-        for side, value in ((first, aspect.first), (second, aspect.second)):
-            yield from screen.wrapped(f"{side.name}: {value}", "      ", "          ")
+    """For a terminal or a plain-text mail: lines of at most ``WIDTH`` columns."""
+    changed = [aspect for aspect in aspects if not aspect.same]
+    same = [aspect for aspect in aspects if aspect.same]
+    if first.processor:
+        yield from [*wrapped(f"on the processor with {first.processor}", WIDTH), ""]
+    if changed:
+        heading = ("what changes", first.name, second.name)
+        yield from (screen.bold(line) for line in _row(heading))
+        yield _GAP.join("-" * width for width in (_NAME, _VALUE, _VALUE))
+    for aspect in changed:
+        yield from _row((aspect.name, aspect.first, aspect.second))
+    if same:
+        yield from [""] if changed else []
+        yield screen.bold(f"{'what does not':<{_NAME}}{_GAP}{first.name} and {second.name}")
+        yield _GAP.join("-" * width for width in (_NAME, WIDTH - _NAME - len(_GAP)))
+    for aspect in same:
+        yield from _row((aspect.name, aspect.first))
     if claims:
         yield ""
-        yield screen.bold("what the message of Linux commit be45bc4eff33 says")
-    for claim, outcome in claims:
+        yield screen.bold("What the message of Linux commit be45bc4eff33 says, checked on these two:")
+        yield ""
+    for number, (claim, outcome) in enumerate(claims, 1):
         word = outcome.result if outcome.result == HOLDS else outcome.result.upper()
-        paint = screen.bad if outcome.result == REFUTED else str
-        yield paint(f"  {word}: {claim.says}")
-        yield from screen.wrapped(f"{outcome.evidence} ({claim.name}; {', '.join(claim.rules)})", "      ", "      ")
+        yield from wrapped(claim.says, WIDTH, f"{number:2}. ", _INDENT)
+        lines = wrapped(f"{word}: {outcome.evidence} [{', '.join(claim.rules)}]", WIDTH, _INDENT, _INDENT + "  ")
+        yield from map(screen.bad, lines) if outcome.result == REFUTED else lines
+
+
+def _row(cells: tuple[str, ...]) -> Iterator[str]:
+    """A row of the table, each cell broken into as many lines as it needs; the last one takes what is left."""
+    widths = [_NAME, *[_VALUE] * (len(cells) - 2)]
+    widths.append(WIDTH - sum(widths) - len(_GAP) * len(widths))
+    columns = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*columns, fillvalue=""):
+        yield _GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
 
 
 def markdown(first: Side, second: Side, aspects: Sequence[Aspect], claims: Sequence[Checked]) -> Iterator[str]:
-    """Tables to paste."""
+    """Tables for a page that renders them."""
     yield f"| for whom, what | {_cell(first.name)} | {_cell(second.name)} | rules |"
     yield "|---|---|---|---|"
     for aspect in aspects:
@@ -58,6 +85,8 @@ def as_json(first: Side, second: Side, aspects: Sequence[Aspect], claims: Sequen
     return {
         "format": 1,
         "paths": [first.name, second.name],
+        "profile": first.profile,
+        "options": dict(first.options),
         "aspects": [
             {"aspect": a.name, "first": a.first, "second": a.second, "same": a.same, "rules": list(a.rules)}
             for a in aspects

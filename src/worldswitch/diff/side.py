@@ -1,5 +1,6 @@
 """One side of a comparison: a path, run on the scenarios that the comparison is about."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -9,6 +10,7 @@ from worldswitch.core.record import KIND_EXCEPTION, WORLD_HOST
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.machine import SEEN_GIF, SEEN_IF, SEEN_SHADOW, SEEN_SHIFT
 from worldswitch.machine.run import Run, run_plan
+from worldswitch.nested.run import NestedRun
 from worldswitch.oracles.finding import HANDLER, Finding, State, boundary_segment, state_of
 from worldswitch.oracles.judge import Verdict, judge
 from worldswitch.oracles.nmi_exposure import nmi_states
@@ -29,6 +31,8 @@ REINJECTION: Final = (
     + 'eventinj = "intr:0x68"\n[guest]\nprogram = ["vmmcall"]\nidt = { 0x68 = "npf" }\n'
 )
 DELIVERED: Final = _HOST + _KVM + 'eventinj = "intr:0x68"\n[guest]\nprogram = ["vmmcall"]\n'
+FIRST_FAULT: Final = _HOST + _KVM + '[guest]\nprogram = ["load npf", "vmmcall"]\n'
+"""Nothing is injected, and the exit comes before any guest instruction has completed."""
 IDLE: Final = _HOST + _KVM + '[guest]\nprogram = ["spin"]\n[[event]]\nkind = "intr"\nat = "guest+1"\n'
 NMIS: Final = (
     _HOST
@@ -37,6 +41,10 @@ NMIS: Final = (
     + "".join(f'[[event]]\nkind = "nmi"\nat = "{place}"\n' for place in ("vmrun-1", "vmrun"))
 )
 FAULT: Final = 'format = 1\n[cpu]\nrax = 0x2123\n[kernel]\nkvm_rebooting = {}\n[host]\npath = "linux-6.1"\n' + _KVM
+STEPPED: Final = (
+    'format = 1\n[cpu]\ntf = true\n[host]\npath = "linux-6.1"\n' + _KVM + '[guest]\nprogram = ["vmmcall"]\n'
+)
+"""A #DB after every instruction of the host."""
 FATAL: Final = FAULT.format("false")
 SURVIVED: Final = FAULT.format("true")
 REBOOTING: Final = (
@@ -59,6 +67,44 @@ eventinj = "intr:0x68"
 [npt]
 l1 = ["stack"]
 """
+OWN_GUEST: Final = """format = 1
+[l0]
+path = "linux-6.1"
+[l1]
+program = ["nop", "nop", "nop"]
+[npt]
+l0 = ["L1.stack"]
+[[event]]
+kind = "intr"
+at = "L1.start+1"
+for = "L1"
+[[event]]
+kind = "intr"
+at = "vmrun@2"
+vector = 0x31
+for = "L1"
+"""
+"""KVM's own guest: the injection of one interrupt exits, and another one comes while it is injected again."""
+OWN_GUEST_FAULTS: Final = """format = 1
+[l0]
+path = "linux-6.1"
+[l1]
+program = ["load npf", "nop", "vmmcall"]
+[npt]
+l0 = ["L1.memory"]
+[[event]]
+kind = "intr"
+at = "exit"
+vector = 0x31
+for = "L1"
+"""
+"""KVM's own guest: an exit with nothing injected, and then an interrupt for it."""
+OWN_GUEST_HALTS: Final = """format = 1
+[l0]
+path = "linux-6.1"
+[l1]
+program = ["hlt", "nop"]
+"""
 
 
 class Stretch(NamedTuple):
@@ -76,9 +122,11 @@ class Stretch(NamedTuple):
 
 @dataclass(slots=True)
 class Side:
-    """A path and its runs; a run is made once."""
+    """A path and its runs; a run is made once. ``profile`` and ``options`` name another processor than the default."""
 
     path: EntryPath
+    profile: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
     _verdicts: dict[str, Verdict] = field(default_factory=dict)
 
@@ -88,14 +136,31 @@ class Side:
         return self.path.name
 
     @property
+    def processor(self) -> str:
+        """The profile and options that are not the default ones, "" where there are none."""
+        words = [f"profile {self.profile}"] if self.profile else []
+        return ", ".join([*words, *(f"{name}={value}" for name, value in self.options.items())])
+
+    @property
     def linux(self) -> bool:
         """Whether the kernel model, with lockdep, takes part."""
         return self.path.linux
 
+    def on(self, path: EntryPath) -> "Side":
+        """Another path on the same processor."""
+        return Side(path, self.profile, self.options)
+
+    def nested(self, text: str) -> NestedRun:
+        """The run of a scenario text with nested levels, this path being L0's."""
+        run = self.run(text)
+        assert isinstance(run, NestedRun)
+        return run
+
     def run(self, text: str) -> Run:
         """The run of one scenario text on this path, traced."""
         if text not in self._runs:
-            self._runs[text] = run_plan(compile_scenario(read_text(text), self.path), traced=True)
+            plan = compile_scenario(read_text(text), self.path, self.profile or None, dict(self.options))
+            self._runs[text] = run_plan(plan, traced=True)
         return self._runs[text]
 
     def findings(self, text: str, oracle: str = "") -> list[Finding]:
@@ -144,10 +209,10 @@ class Side:
                 found.setdefault(run.plan.host.code.texts[handler.rip], []).append(bool(handler.rflags & RFLAGS_IF))
         return found
 
-
-def spell(states: dict[str, list[State]]) -> str:
-    """Exposure in words."""
-    by_state: dict[str, list[str]] = {}
-    for segment, found in states.items():
-        by_state.setdefault(" or ".join(map(str, found)), []).append(segment)
-    return "; ".join(f"after {', '.join(segments)}: {state}" for state, segments in by_state.items()) or "never"
+    def spell(self, states: dict[str, list[State]]) -> str:
+        """Exposure in words; a host without lockdep and context tracking has IF alone."""
+        by_state: dict[str, list[str]] = {}
+        for segment, found in states.items():
+            words = [str(state) if self.linux else f"IF={int(state.interrupts)}" for state in found]
+            by_state.setdefault(" or ".join(dict.fromkeys(words)), []).append(segment)
+        return "; ".join(f"after {', '.join(segments)}: {state}" for state, segments in by_state.items()) or "never"

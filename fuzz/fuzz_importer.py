@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Fuzzes the importer: mutated object files are imported, or refused with an ``InputError`` of one line.
 
-    fuzz/fuzz_importer.py [--runs N] [--seed N] [--seconds S] [--out DIR] FILE...
+    fuzz/fuzz_importer.py [--runs N] [--seed N] [--seconds S] [--out DIR] [FILE...]
 
-FILEs are the objects to begin with, packed or not. Each case is one of them after a few mutations, mostly of what a
-reader trusts: headers, tables, symbols, relocations, and the code around VMRUN. The same seed gives the same cases.
+FILEs are the objects to begin with, packed or not; without any, those that scripts/fetch-binaries fetched. Each case is
+one of them after a few mutations, mostly of what a reader trusts: headers, tables, symbols, relocations, and the code
+around VMRUN. The same seed gives the same cases.
 
 Prints how many cases were imported and refused, and the slowest. Exit code: 1 if something else was raised, a case took
 longer than ``--slow`` seconds, or an imported path could not be read back; the case is kept in ``--out``.
 """
 
 import argparse
+import os
 import random
 import struct
 import sys
@@ -99,17 +101,26 @@ def check(content: bytes) -> str:
     return "imported"
 
 
+def fetched() -> list[str]:
+    """What scripts/fetch-binaries fetched."""
+    cache = Path(os.environ.get("WORLDSWITCH_BINARIES") or Path(__file__).parents[1] / ".cache" / "binaries")
+    return sorted(str(file) for file in cache.glob("*/*") if file.name != "package")
+
+
 def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("files", metavar="FILE", nargs="*")
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long (default: %(default)s)")
     parser.add_argument("--slow", type=float, default=20.0, help="a case may take so long (default: %(default)s)")
     parser.add_argument("--out", default="importer-crashes", metavar="DIR")
     arguments = parser.parse_args()
-    seeds = [read_object(name) for name in arguments.files]
+    files = arguments.files or fetched()
+    if not files:
+        parser.error("name a FILE, or fetch some with scripts/fetch-binaries")
+    seeds = [read_object(name) for name in files]
     outcomes: Counter[str] = Counter()
     slowest = (0.0, 0)
     started = time.monotonic()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worldswitch.cli import main
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.edits import EditsCodec, broken_promise
 from worldswitch.fuzzing.local import explore
@@ -175,3 +176,17 @@ def test_how_close_a_path_is_to_a_bleeding_one() -> None:
 def test_a_path_that_bleeds_as_it_is_is_not_broken_by_that() -> None:
     found = closeness(own("clgi", "sti", "vmrun", "cli", "stgi"))
     assert "shadow-bleed.unexplained-shadow" not in found.by_cause
+
+
+def test_the_smallest_edits_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    name = small(tmp_path)
+    assert main(["paths", "edits", name]) == 0
+    out = capsys.readouterr().out
+    assert "shadow-bleed: 2 edits, 1 cause\n    1  raw_local_irq_enable moved down by 1 line" in out
+    assert "    1  clgi left out (undocumented): small~remove@clgi\n" in out
+    assert "more; --all lists them" in out
+    assert main(["paths", "edits", name, "--all"]) == 0
+    everything = capsys.readouterr().out
+    assert "shadow-bleed.unexplained-shadow: 2 edits\n" in everything
+    assert "more; --all" not in everything
+    assert len(everything) > 2 * len(out)

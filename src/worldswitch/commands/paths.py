@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action", metavar="show|edits", nargs="?", choices=("show", "edits"), help="what to print of each NAME"
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="a path, or a path file")
-    parser.add_argument("--all", action="store_true", help="with `edits`: every edit, not only the smallest ones")
+    parser.add_argument(
+        "--all", action="store_true", help="with `edits`: every edit by cause, not only the smallest ones"
+    )
     add_json_argument(parser)
 
 

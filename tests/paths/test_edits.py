@@ -183,10 +183,12 @@ def test_the_smallest_edits_are_listed(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["paths", "edits", name]) == 0
     out = capsys.readouterr().out
     assert "shadow-bleed: 2 edits, 1 cause\n    1  raw_local_irq_enable moved down by 1 line" in out
-    assert "    1  clgi left out (undocumented): small~remove@clgi\n" in out
-    assert "more; --all lists them" in out
+    assert f"    1  cli left out (unannotated-irqs-on): {name}~remove@cli\n" in out  # as it was named
+    assert find(f"{name}~remove@cli").lines
+    assert "more; --all lists them" not in out  # as few causes as edits that are shown
     assert main(["paths", "edits", name, "--all"]) == 0
     everything = capsys.readouterr().out
     assert "shadow-bleed.unexplained-shadow: 2 edits\n" in everything
-    assert "more; --all" not in everything
     assert len(everything) > 2 * len(out)
+    assert main(["paths", "edits", "linux-6.14"]) == 0
+    assert "causes more; --all lists them" in capsys.readouterr().out

@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "action", metavar="show|edits", nargs="?", choices=("show", "edits"), help="what to print of each NAME"
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="a path, or a path file")
-    parser.add_argument(
-        "--all", action="store_true", help="with `edits`: every edit by cause, not only the smallest ones"
-    )
+    parser.add_argument("--all", action="store_true", help="with `edits`: every edit, by cause, not the smallest alone")
     add_json_argument(parser)
 
 
@@ -46,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.action} which path? `worldswitch paths` lists them")
     paths = [find(name) for name in arguments.names or names()]
     if arguments.action == "edits":
-        return _edits(paths, arguments.json, arguments.all)
+        return _edits(list(zip(paths, arguments.names, strict=True)), arguments.json, arguments.all)
     if arguments.json:
         print_json({"format": 1, "paths": [path_as_json(path) for path in paths]})
         return EXIT_CLEAN
@@ -59,15 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_CLEAN
 
 
-def _edits(paths: "list[EntryPath]", json: bool, everything: bool) -> int:
+def _edits(paths: "list[tuple[EntryPath, str]]", json: bool, everything: bool) -> int:
     from worldswitch.paths.closeness import closeness
     from worldswitch.report.closeness import as_json, lines
     from worldswitch.report.terminal import screen
 
     if json:
-        print_json({"format": 1, "paths": [as_json(closeness(path)) for path in paths]})
+        print_json({"format": 1, "paths": [as_json(closeness(*named)) for named in paths]})
         return EXIT_CLEAN
     show = screen(sys.stdout)
-    for number, path in enumerate(paths):
-        print(*([""] if number else []), *lines(closeness(path), show, everything), sep="\n")
+    for number, named in enumerate(paths):
+        print(*([""] if number else []), *lines(closeness(*named), show, everything), sep="\n")
     return EXIT_CLEAN

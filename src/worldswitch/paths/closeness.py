@@ -36,14 +36,15 @@ class Closeness:
     """What became of every single edit of one path."""
 
     path: EntryPath
+    given: str  # how the path was named; edits are spelled after it
     tried: int = 0
     broken: int = 0
     kinds: Counter[str] = field(default_factory=Counter)  # kind of edit to how many of it broke the path
     by_cause: dict[str, list[Breaking]] = field(default_factory=dict)  # ORACLE.CAUSE; each the smallest first
 
 
-def closeness(path: EntryPath) -> Closeness:
-    """Try every single edit of ``path``."""
+def closeness(path: EntryPath, given: str = "") -> Closeness:
+    """Try every single edit of ``path``, which goes by the name ``given`` (its own by default)."""
     from worldswitch.machine.compile import compile_scenario
     from worldswitch.machine.run import run_plan
     from worldswitch.oracles.judge import judge
@@ -59,7 +60,7 @@ def closeness(path: EntryPath) -> Closeness:
         return found
 
     before = set(shown(path))
-    result = Closeness(path)
+    result = Closeness(path, given or path.name)
     for edit in singles(path, SENSITIVE, WORDS):
         try:
             candidate = apply(path, edit)

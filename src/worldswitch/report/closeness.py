@@ -55,7 +55,7 @@ def _by_oracle(found: Closeness, screen: Screen) -> Iterator[str]:
 
 
 def _row(found: Closeness, edit: Breaking, remark: str, screen: Screen) -> Iterator[str]:
-    text = f"{edit.about} ({remark}): {found.path.name}~{edit.edit}"
+    text = f"{edit.about} ({remark}): {found.given}~{edit.edit}"
     yield from screen.wrapped(text, f"  {edit.size:>3}  ", "       ")
 
 
@@ -82,6 +82,6 @@ def _edit(found: Closeness, edit: Breaking) -> dict[str, Any]:
     return {
         "size": edit.size,
         "about": edit.about,
-        "path": f"{found.path.name}~{edit.edit}",
+        "path": f"{found.given}~{edit.edit}",
         "scenario": edit.scenario,
     }

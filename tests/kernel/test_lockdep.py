@@ -33,6 +33,36 @@ def causes(made: Kernel) -> list[str]:
     return [warning.cause for warning in made.warnings]
 
 
+# --- lockdep_assert_irqs_disabled (S8-40)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"hardirqs_enabled": True}, ["assert-irqs-disabled"]),
+        ({"hardirqs_enabled": False}, []),
+        ({"hardirqs_enabled": True, "debug_locks": False}, []),
+    ],
+)
+def test_assert_irqs_disabled(state: dict[str, object], expected: list[str]) -> None:
+    """S8-40: of lockdep's own view; once, and lockdep goes on."""
+    made = kernel(**state)
+    debug_locks = made.debug_locks
+    lockdep.assert_irqs_disabled(made, 1, 1)
+    lockdep.assert_irqs_disabled(made, 2, 2)
+    assert (causes(made), made.debug_locks) == (expected, debug_locks)
+
+
+@pytest.mark.parametrize("tracking", [True, False])
+def test_the_context_is_entered_with_lockdep_off(tracking: bool) -> None:
+    """S8-40, S8-42: lockdep is told "on" after the context has been entered, and never before."""
+    right = ("lockdep_hardirqs_on_prepare", "guest_context_enter_irqoff", "lockdep_hardirqs_on")
+    wrong = ("lockdep_hardirqs_on_prepare", "lockdep_hardirqs_on", "guest_context_enter_irqoff")
+    for calls, expected in ((right, []), (wrong, ["assert-irqs-disabled"])):
+        run = play(path=linux("\n".join(calls) + "\n"), kernel={"context_tracking": tracking})
+        assert [warning.cause for warning in run.kernel.warnings] == expected
+
+
 # --- on_prepare (S8-60)
 
 

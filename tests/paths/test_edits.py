@@ -178,8 +178,11 @@ def test_a_path_that_bleeds_as_it_is_is_not_broken_by_that() -> None:
     assert "shadow-bleed.unexplained-shadow" not in found.by_cause
 
 
-def test_the_smallest_edits_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    name = small(tmp_path)
+def test_the_smallest_edits_are_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = Path(small(tmp_path)).name
     assert main(["paths", "edits", name]) == 0
     out = capsys.readouterr().out
     assert "shadow-bleed: 2 edits, 1 cause\n    1  raw_local_irq_enable moved down by 1 line" in out

@@ -1,11 +1,15 @@
 """Lockdep's view of hardirqs, with PROVE_LOCKING and DEBUG_LOCKDEP (S8-60 to S8-67).
 
-Every function takes the real RFLAGS.IF as ``hw_if``. A WARN is recorded once and turns ``debug_locks`` off, after which
+Functions take the real RFLAGS.IF as ``hw_if``. A WARN is recorded once and turns ``debug_locks`` off, after which
 lockdep is silent (S8-64). Its recursion counter is nonzero only inside lockdep itself, where no boundary of the model
 falls, so it is left out.
 """
 
+from typing import Final
+
 from worldswitch.kernel.state import WARN_LOCKDEP, Kernel, Warning
+
+ASSERT_IRQS_DISABLED: Final = "assert-irqs-disabled"
 
 
 def warn(kernel: Kernel, step: int, rip: int, cause: str, rule: str) -> None:
@@ -68,3 +72,14 @@ def check_flags(kernel: Kernel, hw_if: bool, step: int, rip: int) -> None:
         warn(kernel, step, rip, "unannotated-irqs-off", "S8-63")
     elif hw_if and not kernel.hardirqs_enabled:
         warn(kernel, step, rip, "unannotated-irqs-on", "S8-63")
+
+
+def assert_irqs_disabled(kernel: Kernel, step: int, rip: int) -> None:
+    """lockdep_assert_irqs_disabled() (S8-40): of lockdep's view alone; a WARN_ON_ONCE, which leaves lockdep on.
+
+    __ct_user_enter() has it, and rcu_note_context_switch() where context tracking is off.
+    """
+    if not kernel.debug_locks or not kernel.hardirqs_enabled:
+        return
+    if all(warning.cause != ASSERT_IRQS_DISABLED for warning in kernel.warnings):
+        kernel.warnings.append(Warning(step, rip, WARN_LOCKDEP, ASSERT_IRQS_DISABLED, "S8-40"))

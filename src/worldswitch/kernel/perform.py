@@ -40,6 +40,7 @@ def perform(kernel: Kernel, cpu: Cpu, op: int, arg: int) -> None:
     elif op == k.K_LOCKDEP_OFF:
         lockdep.hardirqs_off(kernel, hw_if, step, rip)
     elif op == k.K_CONTEXT_ENTER:
+        lockdep.assert_irqs_disabled(kernel, step, rip)
         kernel.context = CONTEXT_GUEST
         kernel.rcu_watching = not kernel.context_tracking  # S8-43
     elif op == k.K_CONTEXT_EXIT:

@@ -97,6 +97,7 @@ PROGRAM_FINDINGS: Final = frozenset({
 PLANTED_FINDINGS: Final = {
     "sti-before-enter": frozenset({
         "lockdep-if-mismatch.irqs-on-with-lockdep-off.sti", "lockdep-if-mismatch.on-prepare-with-irqs-enabled.sti",
+        "lockdep-if-mismatch.assert-irqs-disabled.sti",  # after a #DB, whose end told lockdep (S8-74)
     }),
     "sti-before-lockdep-on": frozenset({"lockdep-if-mismatch.on-with-irqs-enabled.sti"}),
     "lock-in-gap": frozenset({

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from worldswitch.fuzzing.campaign import Campaign
 from worldswitch.fuzzing.codec import Codec
+from worldswitch.fuzzing.lanes import make_lanes
 from worldswitch.fuzzing.store import Record
-from worldswitch.fuzzing.targets import Configuration
 from worldswitch.report.stance import examine
 from worldswitch.result import Variant
 from worldswitch.scenario.read import read_text
@@ -38,12 +38,15 @@ idt = { 0x06 = "npf" }
 
 
 def test_a_campaign_writes_it_into_finding_json(tmp_path: Path) -> None:
-    campaign = Campaign(Configuration("world-switch", ("linux-6.1",)), tmp_path, lambda text: None)
-    campaign.store.open(campaign.description)
+    lanes = make_lanes(["world-switch"], [("linux-6.1",)], "amd", ())
     case = Codec("world-switch", "linux-6.1").encode(read_text(CASE)).hex()
-    record = Record(BLEED, "shadow-bleed", "", [], "world-switch", "amd", {}, case, "linux-6.1", 1, 0.0)
-    campaign.store.save(record)
-    campaign.reduce()
+    record = Record(
+        BLEED, "shadow-bleed", "", [], "world-switch", "amd", {}, case, "linux-6.1", 1, 0.0, lane="world-switch"
+    )
+    with Campaign(lanes, tmp_path, lambda text: None) as campaign:
+        campaign.open()
+        campaign.store.add(record, CASE)
+        campaign.reduce()
     data = json.loads((tmp_path / "findings" / BLEED / "finding.json").read_text())
     assert data["stands_only_on"] == {"bleed_sti_shadow": ["off"]}  # S2-70; as QEMU 7.2 does it, it shows as well
     assert data["disputed"] == []  # S2-70 and S2-71 are certain

@@ -6,26 +6,27 @@ from pathlib import Path
 import pytest
 
 from worldswitch.errors import InputError
-from worldswitch.fuzzing.store import Store, read_records, write_whole
+from worldswitch.fuzzing.store import Store, read_finding_files, write_whole
 from worldswitch.scenario.read import read_scenario
 
 pytest.importorskip("atheris", reason="fuzzing needs atheris")
 
 from worldswitch.fuzzing.campaign import Campaign
-from worldswitch.fuzzing.targets import Configuration
+from worldswitch.fuzzing.lanes import make_lanes
+from worldswitch.paths.catalogue import IMPLEMENTATIONS
 
 BLEED = "shadow-bleed.unexplained-shadow.injection"
 
 
-def campaign(directory: Path, said: list[str] | None = None) -> Campaign:
-    return Campaign(Configuration(), directory, (said if said is not None else []).append)
+def campaign(directory: Path, paths: tuple[str, ...] = IMPLEMENTATIONS) -> Campaign:
+    return Campaign(make_lanes(["world-switch"], [paths], "amd", ()), directory, lambda _text: None)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
-    result = campaign(tmp_path_factory.mktemp("campaign") / "out")
-    result.run(runs=4000)
-    result.reduce()
+    with campaign(tmp_path_factory.mktemp("campaign") / "out") as result:
+        result.run(runs=4000)
+        result.reduce()
     return result
 
 
@@ -48,25 +49,23 @@ def test_the_reduced_scenario_is_written_and_replays(finished: Campaign) -> None
 
 
 def test_a_second_run_goes_on(finished: Campaign) -> None:
-    before = finished.store.executions
-    again = campaign(finished.directory)
-    again.run(runs=1000)
-    assert again.store.executions > before
-    assert BLEED in again.store.records
-    assert BLEED not in again.new
+    with campaign(finished.directory) as again:
+        again.run(runs=1000)
+        assert again.ledger.executions == 5000
+        assert BLEED in again.store.records
+        assert BLEED not in again.new
 
 
 def test_another_campaign_in_the_same_directory_is_refused(finished: Campaign) -> None:
-    other = Campaign(Configuration(paths=("linux-6.14",)), finished.directory, print)
-    with pytest.raises(InputError, match="another"):
+    with campaign(finished.directory, ("linux-6.14",)) as other, pytest.raises(InputError, match="another"):
         other.run(runs=1)
 
 
 def test_the_same_seed_gives_the_same_corpus(tmp_path: Path) -> None:
     corpora = []
     for name in ("a", "b"):
-        one = campaign(tmp_path / name)
-        one.run(runs=1500, seed=7)
+        with campaign(tmp_path / name) as one:
+            one.run(runs=1500, seed=7)
         corpora.append(sorted(path.read_bytes() for path in (tmp_path / name / "corpus").rglob("*") if path.is_file()))
     assert corpora[0] == corpora[1]
     assert corpora[0]
@@ -76,7 +75,7 @@ def test_the_same_seed_gives_the_same_corpus(tmp_path: Path) -> None:
 def test_a_damaged_state_file_is_one_clear_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "campaign.json").write_text(content)
     with pytest.raises(InputError) as caught:
-        Store(tmp_path).open({})
+        Store(tmp_path).open({}, {})
     assert "campaign.json" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -84,4 +83,4 @@ def test_a_damaged_state_file_is_one_clear_line(tmp_path: Path, content: str) ->
 def test_a_damaged_finding_is_one_clear_line(tmp_path: Path) -> None:
     write_whole(tmp_path / "findings" / "x.y.z" / "finding.json", '{"format": 1, "signature": "x.y.z"}')
     with pytest.raises(InputError, match=r"finding\.json"):
-        read_records(tmp_path)
+        read_finding_files(tmp_path)

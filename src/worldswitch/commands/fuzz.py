@@ -1,53 +1,82 @@
 """A coverage-guided campaign with atheris; what it finds is recorded, reduced and replayed.
 
-Runs until stopped, unless --time or --runs is given. Stopping it loses nothing; the same command again goes on.
-Exit code 0: no finding, or acknowledged ones alone. 1: findings. 2: bad input. 130: interrupted, with everything found
+Runs until stopped, unless --time, --runs or --total is given. Stopping or killing it loses nothing; the same command
+again goes on. `worldswitch status DIR` shows a campaign at a glance, also while it runs.
+Exit code 0: no finding. 1: findings. 2: bad input. 3: a fuzzing process failed. 130: interrupted, with everything found
 so far saved.
 """
 
 import argparse
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from worldswitch.commands.common import (
     DEFAULT_OUT,
-    add_acknowledged_argument,
-    add_ci_arguments,
     add_json_argument,
     add_model_arguments,
     model_options,
     path_names,
     print_json,
 )
+from worldswitch.errors import InputError
 
 if TYPE_CHECKING:
-    from worldswitch.fuzzing.campaign import Campaign
-    from worldswitch.fuzzing.engine import Progress, Result
+    from collections.abc import Sequence
 
-EXAMPLES = "worldswitch fuzz --path linux-6.1,linux-6.14 --time 60 --out campaign"
+    from worldswitch.fuzzing.campaign import Campaign, Outcome
+    from worldswitch.fuzzing.lanes import Lane
+
+EXAMPLES = """\
+worldswitch fuzz --path linux-6.1,linux-6.14 --time 60 --out campaign
+worldswitch fuzz --target all --pair linux-6.1,linux-6.14 --pair xen-4.16,xen-4.17 --jobs 4 --out weeks
+"""
 
 PRINTED: Final = 3
 """Findings whose scenario is printed; the rest are in the campaign's directory."""
-
-LINE_EVERY: Final = 5.0
-"""Seconds between two progress lines where standard error is no terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``fuzz``."""
     add_model_arguments(parser)
     parser.add_argument(
-        "--target", metavar="NAME", default="world-switch", help="world-switch (default), sequence, nested or edits"
+        "--pair",
+        metavar="A,B",
+        action="append",
+        default=[],
+        help="paths that are compared with each other, each --pair on its own; instead of --path",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="world-switch (default), sequence, nested, edits or all; repeated or comma-separated",
     )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument("--time", metavar="S", type=float, default=None, help="seconds to fuzz")
     limit.add_argument("--runs", metavar="N", type=int, default=None, help="cases to execute")
+    limit.add_argument(
+        "--total",
+        metavar="N",
+        type=int,
+        default=None,
+        help="cases the campaign is to have, those of earlier runs included",
+    )
     parser.add_argument(
         "--seed", metavar="N", type=int, default=1, help="of libFuzzer's random numbers (default: %(default)s)"
     )
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="processes at work (default: %(default)s)")
+    parser.add_argument(
+        "--memory",
+        metavar="MB",
+        type=int,
+        default=2048,
+        help="resident memory a process may take (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=int, default=60, help="seconds one case may take (default: %(default)s)"
+    )
     parser.add_argument(
         "--out", metavar="DIR", default=DEFAULT_OUT, help="the campaign's directory (default: %(default)s)"
     )
@@ -58,125 +87,110 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="scenario files to start from, such as corpus/world-switch",
     )
-    add_acknowledged_argument(parser)
-    add_ci_arguments(parser)
     add_json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a campaign, then say what it found."""
-    from worldswitch.ci.results import of_campaign, of_records, write
-    from worldswitch.fuzzing.acknowledged import read_acknowledged, sort
     from worldswitch.fuzzing.campaign import Campaign
-    from worldswitch.fuzzing.targets import Configuration, Target
+    from worldswitch.fuzzing.fleet import Limits
+    from worldswitch.fuzzing.lanes import make_lanes
+    from worldswitch.fuzzing.live import Display
+    from worldswitch.fuzzing.targets import NAMES
     from worldswitch.paths.catalogue import IMPLEMENTATIONS
 
     profile, options = model_options(arguments)
-    paths = tuple(path_names(arguments.path)) or IMPLEMENTATIONS
-    configuration = Configuration(arguments.target, paths, profile or "amd", options)
-    known = read_acknowledged(arguments.acknowledged)
-    seeds = read_seeds(arguments.seeds, Target(configuration))
-    display = Display(sys.stderr.isatty())
-    campaign = Campaign(configuration, Path(arguments.out), display.say)
-    result = campaign.run(
-        runs=arguments.runs,
-        seconds=arguments.time,
-        seed=arguments.seed,
-        jobs=arguments.jobs,
-        seeds=seeds,
-        on_tick=display.tick,
+    if arguments.pair and arguments.path:
+        raise InputError("either --path, one group of paths, or --pair, several", field="--pair")
+    pairs = [tuple(path_names([pair])) for pair in arguments.pair]
+    targets = [word.strip() for given in arguments.target for word in given.split(",")] or [NAMES[0]]
+    lanes = make_lanes(
+        targets, pairs or [tuple(path_names(arguments.path)) or IMPLEMENTATIONS], profile or "amd", options
     )
-    display.clear()
-    campaign.reduce()
-    records = list(campaign.store.records.values())
-    sorting = sort(of_records(records), known)
-    reported, cases = of_campaign(campaign.directory, campaign.target.path_names, records, sorting)
-    write("worldswitch fuzz", reported, cases, sarif_file=arguments.sarif, junit_file=arguments.junit)
-    if arguments.json:
-        print_json({**as_json(campaign, result), "acknowledged": sorting.as_json()})
-    else:
-        print_summary(campaign, result)
-        print(*sorting.lines(), sep="\n", end="\n" if sorting.lines() else "")
-    if result.outcome == "interrupted":
-        return 130
-    if result.outcome in ("crash", "timeout", "memory", "failed"):
-        report_failure(result)
-        return 3
-    return 1 if sorting.new else 0
+    for name in ("memory", "timeout"):
+        if getattr(arguments, name) <= 0:
+            raise InputError(f"must be more than 0, not {getattr(arguments, name)}", field=f"--{name}")
+    seeds = read_seeds(arguments.seeds, lanes)
+    display = Display(sys.stderr)
+    campaign = Campaign(
+        lanes, Path(arguments.out), display.say, profile or "amd", options,
+        Limits(timeout=arguments.timeout, memory_mb=arguments.memory),
+    )  # fmt: skip
+    with campaign:
+        result = campaign.run(
+            runs=arguments.runs,
+            total=arguments.total,
+            seconds=arguments.time,
+            seed=arguments.seed,
+            jobs=arguments.jobs,
+            seeds=seeds,
+            on_tick=display.tick,
+        )
+        display.clear()
+        campaign.reduce()
+        if arguments.json:
+            print_json(as_json(campaign, result))
+        else:
+            print_summary(campaign, result)
+        if result.outcome == "interrupted":
+            return 130
+        if result.failures:
+            report_failures(campaign, result)
+            return 3
+        return 1 if campaign.store.records else 0
 
 
-def read_seeds(places: list[str], target: "object") -> list[bytes]:
-    """The cases of the scenario files in ``places``; raises ``InputError`` for one that no case can express."""
+def read_seeds(places: list[str], lanes: "Sequence[Lane]") -> dict[str, list[bytes]]:
+    """The cases of the scenario files in ``places``, by target; raises ``InputError`` for one that has none."""
+    if not places:
+        return {}
     from worldswitch.commands.common import toml_files
-    from worldswitch.fuzzing.targets import Target
     from worldswitch.scenario.read import read_scenario
 
-    assert isinstance(target, Target)
-    return [target.codec.encode(read_scenario(file)) for file in toml_files(places)] if places else []
+    seeds: dict[str, list[bytes]] = {}
+    for file in toml_files(places):
+        scenario = read_scenario(file)
+        refused: InputError | None = None
+        taken = False
+        for lane in lanes:
+            try:
+                data = lane.target.codec.encode(scenario)
+            except InputError as error:
+                refused = refused or error
+                continue
+            taken = True
+            seeds.setdefault(lane.configuration.target, []).append(data)
+        if not taken and refused is not None:
+            raise refused
+    return seeds
 
 
-class Display:
-    """Progress on standard error: one line that is rewritten on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, terminal: bool) -> None:
-        self.terminal = terminal
-        self.width = 0
-        self.last = time.monotonic()
-
-    def tick(self, progress: "Progress", campaign: "Campaign") -> None:
-        """Show where the campaign is."""
-        now = time.monotonic()
-        if not self.terminal and now - self.last < LINE_EVERY:
-            return
-        self.last = now
-        since = now - campaign.last_new
-        text = (
-            f"{progress.executions} cases, {progress.rate:.0f}/s, {progress.features} points, corpus {progress.units}, "
-            f"{len(campaign.store.records)} findings, last new {since:.0f} s ago"
-        )
-        if self.terminal:
-            print("\r" + text.ljust(self.width), end="", file=sys.stderr, flush=True)
-            self.width = len(text)
-        else:
-            print(text, file=sys.stderr, flush=True)
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self.clear()
-        print(text, file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Make room for other output."""
-        if self.terminal and self.width:
-            print("\r" + " " * self.width + "\r", end="", file=sys.stderr, flush=True)
-            self.width = 0
-
-
-def as_json(campaign: "Campaign", result: "Result") -> dict[str, object]:
+def as_json(campaign: "Campaign", result: "Outcome") -> dict[str, object]:
     """The campaign for ``--json``."""
     return {
         "format": 1,
         "outcome": result.outcome,
-        "executions": campaign.store.executions,
+        "executions": campaign.ledger.executions,
         "executions_this_run": result.executions,
         "rate": round(result.rate, 1),
         "points": result.features,
         "corpus": result.corpus,
-        "paths": {name: campaign.store.by_path.get(name, 0) for name in campaign.target.path_names},
+        "paths": campaign.by_path(),
         "findings": [record.as_json() for record in campaign.store.records.values()],
         "new": campaign.new,
+        "failures": result.failures,
         "directory": str(campaign.directory),
     }
 
 
-def print_summary(campaign: "Campaign", result: "Result") -> None:
+def print_summary(campaign: "Campaign", result: "Outcome") -> None:
     """What was done and found, path by path."""
     store = campaign.store
     print(
-        f"{store.executions} cases on {', '.join(campaign.target.path_names)}"
+        f"{campaign.ledger.executions} cases on {', '.join(campaign.path_names)}"
         f" ({result.executions} in this run, {result.rate:.0f}/s); ended: {result.outcome}"
     )
-    for name in campaign.target.path_names:
+    for name in campaign.path_names:
         mine = [record for record in store.records.values() if name in record.paths]
         print(f"\n{name}: " + ("no finding" if not mine else f"{len(mine)} finding{'s' if len(mine) > 1 else ''}"))
         for record in mine:
@@ -190,7 +204,8 @@ def print_summary(campaign: "Campaign", result: "Result") -> None:
         print("".join(f"    {line}".rstrip() + "\n" for line in text.splitlines()), end="")
     if shown:
         file = reproducer(campaign, shown[0].signature)
-        paths = ",".join(campaign.configuration.paths) if campaign.target.paths else ""
+        lane = campaign.ledger.lanes.get(shown[0].lane)
+        paths = ",".join(lane.configuration.paths) if lane is not None and lane.target.paths else ""
         print(f"\nstep by step: worldswitch run {file}" + (f" --path {paths}" if paths else ""))
         print(f"why:          worldswitch explain {file.parent}")
 
@@ -202,12 +217,14 @@ def reproducer(campaign: "Campaign", signature: str) -> Path:
     return reduced if campaign.store.records[signature].minimized else directory / "scenario.toml"
 
 
-def report_failure(result: "Result") -> None:
-    """The fuzzing process itself failed: say how, and where its input is."""
-    print(
-        f"the fuzzing process ended with {result.outcome}: a defect of this program; please report it", file=sys.stderr
+def report_failures(campaign: "Campaign", result: "Outcome") -> None:
+    """Fuzzing processes failed: say how, and where their inputs are."""
+    print(f"{result.failures} fuzzing processes failed: defects of this program; please report them", file=sys.stderr)
+    rows = campaign.store.connection.execute(
+        "SELECT outcome, summary, file FROM failures WHERE outcome NOT IN ('killed', 'disk') ORDER BY id DESC LIMIT ?",
+        (min(result.failures, PRINTED),),
     )
-    if result.failure:
-        print(result.failure.summary, file=sys.stderr)
-    if result.artifact:
-        print(f"its input: {result.artifact}", file=sys.stderr)
+    for outcome, summary, file in rows:
+        print(
+            f"  {outcome}: {summary}" + (f"; its input: {campaign.directory / file}" if file else ""), file=sys.stderr
+        )

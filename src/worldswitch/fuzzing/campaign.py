@@ -1,235 +1,568 @@
-"""A campaign: the engine on one target, findings recorded by signature while it goes on.
+"""A campaign: lanes fuzzed slice by slice, findings recorded when they are seen, reduced and replayed meanwhile.
 
-The fuzzing process executes cases and sends what it finds; this side writes it down, and afterwards reduces each new
-finding and replays it.
+One process, this one, writes the directory. It starts fuzzing processes (``fleet``), decides what they work on
+(``lanes``), books what they did (``ledger``), and has a helper reduce what they found (``chores``).
 """
 
+import contextlib
+import hashlib
+import shutil
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import worldswitch
 from worldswitch.errors import InputError
-from worldswitch.fuzzing.engine import Progress, Result, fuzz
-from worldswitch.fuzzing.harness import Harness, Send
-from worldswitch.fuzzing.minimize import minimize
-from worldswitch.fuzzing.mutate import Mutator
-from worldswitch.fuzzing.projection import SIZE
-from worldswitch.fuzzing.store import Record, Store, write_whole
-from worldswitch.fuzzing.targets import Configuration, Target, features
-from worldswitch.paths.catalogue import names
+from worldswitch.fuzzing import fleet, units
+from worldswitch.fuzzing.chores import Cull, Reduce, reference
+from worldswitch.fuzzing.clock import SYSTEM, Clock
+from worldswitch.fuzzing.engine import check_numbers, require_atheris
+from worldswitch.fuzzing.helper import Helper
+from worldswitch.fuzzing.lanes import Lane, choose, describe
+from worldswitch.fuzzing.ledger import CULL, Ledger, Slice
+from worldswitch.fuzzing.store import Record, Sample, Store, write_whole
 from worldswitch.paths.model import EntryPath
-from worldswitch.result import Variant
-from worldswitch.scenario.model import Scenario
-from worldswitch.scenario.read import read_scenario
 from worldswitch.scenario.write import scenario_text
 
-COUNT_EVERY: Final = 512
-"""Executions between two reports of counts from the fuzzing process."""
+TICK_SECONDS: Final = 0.5
+BOOK_SECONDS: Final = 2.0
+"""Between two bookings of what running slices have counted so far."""
+
+FILES_SECONDS: Final = 300.0
+"""Between two rewritings of the counts in ``finding.json``."""
+
+SAMPLE_SECONDS: Final = (2.0, 60.0)
+"""Between two growth samples: at first, and at most; a 360th of the time in between."""
+
+JUMP_SECONDS: Final = 5.0
+"""By so much the wall clock may part from the monotonic one within a tick before somebody must have set it."""
+
+PATIENCE: Final = 5
+"""A slice that was cut short so often is closed where it was cut, so that short runs get on too."""
+
+RETRIES: Final = 10
+"""A slice whose process was killed so often by something other than its input is closed where it got to."""
+
+REST_AFTER: Final = 5
+"""A lane rests after so many failed slices in a row."""
+
+CULL_FROM: Final = 256
+"""A corpus of fewer inputs is not minimised; a larger one is, whenever it has grown by half since the last time."""
+
+_POLL_SECONDS: Final = 0.05
 
 
-def build(send: Send, configuration: Configuration) -> Harness:
-    """The harness of a campaign, in the fuzzing process."""
-    from worldswitch.fuzzing.counters import Features
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
 
-    target = Target(configuration)
-    mutator = Mutator(target.codec)
-    points = Features(SIZE)
-    buffer = points.buffer
-    counts: dict[tuple[str, str], int] = {}
-    executions = 0
+    ``outcome`` is ``runs``, ``time``, ``requested``, ``interrupted``, or ``failed``: every lane rests, because its
+    processes keep failing.
+    """
 
-    def one_input(data: bytes) -> None:
-        nonlocal executions
-        executions += 1
-        judged, hits = target.execute(data)
-        for point in features(judged):
-            buffer[point] = 1
-        for path, finding in hits:
-            key = (finding.signature, path)
-            if key not in counts:
-                counts[key] = 0
-                send(
-                    {
-                        "new": finding.signature,
-                        "path": path,
-                        "oracle": finding.oracle,
-                        "message": finding.message,
-                        "rules": list(finding.rules),
-                        "case": target.codec.canonical(data).hex(),
-                        "execution": executions,
-                    }
-                )
-            counts[key] += 1
-        if executions % COUNT_EVERY == 0:
-            send({"counts": [[*key, count] for key, count in counts.items() if count]})
-            for key in counts:
-                counts[key] = 0
+    outcome: str
+    executions: int  # cases that this run added to the campaign
+    seconds: float
+    rate: float  # cases a second, those that were done again included
+    features: int
+    corpus: int
+    failures: int  # processes that died, hung or grew too large in this run, except by somebody's kill
 
-    return Harness(one_input, mutator.mutate_or_draw, mutator.crossover, points)
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A running campaign at a glance."""
+
+    executions: int
+    seconds: float  # of this run
+    rate: float  # cases a second, lately
+    features: int
+    units: int
+    since_new: float  # seconds since the last new point of guidance or finding
+    workers: dict[str, int]  # process to resident memory in MB
+    lanes: list[Lane]
+    reducing: bool
 
 
 @dataclass(slots=True)
 class Campaign:
     """One campaign in one directory."""
 
-    configuration: Configuration
+    lanes: Sequence[Lane]
     directory: Path
     say: Callable[[str], None]
+    profile: str = "amd"
+    options: tuple[tuple[str, str], ...] = ()
+    limits: fleet.Limits = field(default_factory=fleet.Limits)
+    clock: Clock = SYSTEM
+    slice_cases: int | None = None  # cases of every slice, for tests
     store: Store = field(init=False)
+    ledger: Ledger = field(init=False)
     new: list[str] = field(default_factory=list)  # signatures first seen in this run
-    last_new: float = 0.0
+    failures: int = 0
+    _helper: Helper = field(default_factory=Helper)
+    _crews: list[fleet.Crew] = field(default_factory=list)
+    _reducing: str = ""
+    _culling: Slice | None = None
+    _base_seconds: float = 0.0
+    _began: float = 0.0
+    _executed: int = 0  # by processes that ended, in this run
+    _last_new: float = 0.0
+    _best: dict[str, int] = field(default_factory=dict)  # lane to points reached, open slices included
+    _deaths: dict[int, bytes] = field(default_factory=dict)  # slice to the input that its process died of
+    _history: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
 
     def __post_init__(self) -> None:
-        self.store = Store(self.directory)
-        self.target = Target(self.configuration)
-
-    target: Target = field(init=False)
+        self.store = Store(self.directory, self.say, self.clock)
 
     @property
     def description(self) -> dict[str, Any]:
         """What makes two runs the same campaign."""
-        c = self.configuration
-        return {
-            "target": c.target,
-            "paths": list(self.target.path_names),
-            "profile": c.profile,
-            "options": dict(c.options),
-        }
+        return describe(self.lanes, self.profile, self.options)
+
+    @property
+    def path_names(self) -> list[str]:
+        """The names under which findings are reported, of all lanes."""
+        return list(dict.fromkeys(name for lane in self.lanes for name in lane.target.path_names))
+
+    def by_path(self) -> dict[str, int]:
+        """Path to the cases executed on it."""
+        result = dict.fromkeys(self.path_names, 0)
+        going = {one.lane: one.executions for one in self.ledger.open_slices()}
+        for lane in self.lanes:
+            for name in lane.target.path_names:
+                result[name] += lane.executions + going.get(lane.name, 0)
+        return result
+
+    # A run.
+
+    def open(self) -> None:
+        """Take the directory, and whatever an earlier run left in it; raises ``InputError``. See :meth:`close`."""
+        if self.store.is_open:
+            return
+        self.store.open(
+            self.description,
+            {lane.name: (lane.configuration.target, lane.target.path_names) for lane in self.lanes},
+        )
+        self.ledger = Ledger(self.store, self.lanes)
+        self._clean()
 
     def run(
         self,
         *,
         runs: int | None = None,
+        total: int | None = None,
         seconds: float | None = None,
         seed: int = 1,
         jobs: int = 1,
-        seeds: list[bytes] | None = None,
-        on_tick: Callable[[Progress, "Campaign"], None] | None = None,
-    ) -> Result:
-        """Fuzz until a limit or an interruption; everything found so far is on disk whenever this returns or raises."""
-        self.store.open(self.description)
-        started = time.monotonic()
-        self.last_new = started
-        done_before, seconds_before = self.store.executions, self.store.seconds
+        seeds: dict[str, list[bytes]] | None = None,
+        on_tick: Callable[[Progress, "Campaign"], object] | None = None,
+    ) -> Outcome:
+        """Fuzz until a limit, an interruption, or ``on_tick`` returns true; then all that was found is on the disk.
 
-        def total(progress: Progress | Result) -> None:
-            self.store.executions = done_before + progress.executions
-            self.store.seconds = seconds_before + time.monotonic() - started
-            for name in self.target.path_names:
-                self.store.by_path[name] = self.store.executions
+        ``runs`` are cases in this run, ``total`` cases of the campaign, ``seconds`` from now; without any of them,
+        until stopped. ``seeds`` are inputs by target. The store stays open, for what is to be asked of it: see
+        :meth:`close`. Raises ``InputError``.
+        """
+        check_numbers(runs=runs, total=total, seconds=seconds, seed=seed, jobs=jobs, memory_mb=self.limits.memory_mb)
+        require_atheris()
+        self.open()
+        for target, given in (seeds or {}).items():
+            self.ledger.seed_units(target, given)
+        before = self.ledger.executions
+        limit = total if runs is None else before + runs
+        self._began = self._last_new = self.clock.monotonic()
+        self._base_seconds = self.store.seconds
+        self._best = self.ledger.features()
+        with self.store.writing() as connection:
+            run = connection.execute(
+                "INSERT INTO runs (started, version, seed, jobs, first_execution, first_second) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (self.clock.date(), worldswitch.__version__, seed, jobs, before, self._base_seconds),
+            ).lastrowid
+        deadline = None if seconds is None else self._began + seconds
+        try:
+            with fleet.Signals() as signals:
+                reason = self._loop(limit, deadline, seed, jobs, signals, on_tick)
+        finally:
+            self._abandon()
+        self._advance()
+        done = self.ledger.executions - before
+        elapsed = self.store.seconds - self._base_seconds
+        with self.store.writing() as connection:
+            connection.execute(
+                "UPDATE runs SET ended = ?, outcome = ?, executions = ?, seconds = ? WHERE id = ?",
+                (self.clock.date(), reason, done, round(elapsed, 2), run),
+            )
+        self._sample(self._progress(self.clock.monotonic()))
+        self.store.save_findings()
+        self.store.save_state()
+        return Outcome(
+            reason, done, elapsed, self._executed / elapsed if elapsed > 0 else 0.0,
+            sum(self._best.values()), self.ledger.corpus_size(), self.failures,
+        )  # fmt: skip
 
-        def message(value: object) -> None:
-            self._message(value, seconds_before + time.monotonic() - started)
+    def close(self) -> None:
+        """Give the directory back."""
+        self._helper.close()
+        self.store.close()
 
-        def tick(progress: Progress) -> None:
-            total(progress)
-            if on_tick:
-                on_tick(progress, self)
+    def __enter__(self) -> "Campaign":
+        return self
 
-        result = fuzz(
-            build,
-            (self.configuration,),
-            corpus=self.directory / "corpus" / self.configuration.target,
-            artifacts=self.directory / "crashes",
-            seeds=seeds or (),
-            seed=seed,
-            runs=runs,
-            seconds=seconds,
-            max_len=self.target.codec.length,
-            jobs=jobs,
-            on_message=message,
-            on_tick=tick,
-        )
-        total(result)
-        for record in self.store.records.values():
-            self.store.save(record)
-        self.store.save_state(self.description)
-        return result
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def _message(self, value: object, second: float) -> None:
-        if not isinstance(value, dict):
+    def _loop(
+        self,
+        limit: int | None,
+        deadline: float | None,
+        seed: int,
+        jobs: int,
+        signals: fleet.Signals,
+        on_tick: Callable[[Progress, "Campaign"], object] | None,
+    ) -> str:
+        """Keep ``jobs`` processes at work; returns why the run ended."""
+        reason = ""
+        now = self.clock.monotonic()
+        next_tick, next_booking, next_files = now, now + BOOK_SECONDS, now + FILES_SECONDS
+        next_sample = now
+        drift = self.clock.wall() - now
+        while True:
+            if not reason:
+                reason = self._fill(limit, seed, jobs)
+            if reason and not self._crews and self._culling is None:
+                return reason
+            time.sleep(_POLL_SECONDS)
+            now = self._advance()
+            for crew in list(self._crews):
+                for news in crew.receive():
+                    self._finding(crew, news)
+                crew.watch(time.monotonic(), self.limits)
+                if not crew.worker.running and crew.inbox.empty():
+                    self._ended(crew)
+                elif reason:
+                    crew.worker.stop()
+            self._chores()
+            if reason and self._culling is not None:  # done again in the next run
+                self._helper.close()
+                self._culling = None
+            if now >= next_booking:
+                next_booking = now + BOOK_SECONDS
+                for crew in self._crews:
+                    self.ledger.progress(crew.piece, crew.at, crew.counts, crew.worker.features)
+                self.store.refresh()
+            if now >= next_tick:
+                next_tick = now + TICK_SECONDS
+                if abs(self.clock.wall() - now - drift) > JUMP_SECONDS:
+                    jump = self.clock.wall() - now - drift
+                    drift = self.clock.wall() - now
+                    self.store.tell(f"the system's clock was set {'on' if jump > 0 else 'back'} by {abs(jump):.0f} s")
+                progress = self._progress(now)
+                if now >= next_sample:
+                    next_sample = now + min(max(SAMPLE_SECONDS[0], self.store.seconds / 360), SAMPLE_SECONDS[1])
+                    self._sample(progress)
+                if on_tick is not None and on_tick(progress, self):
+                    reason = reason or "requested"
+            if now >= next_files:
+                next_files = now + FILES_SECONDS
+                self.store.save_findings()
+            if signals.number:
+                reason = reason or "interrupted"
+            if deadline is not None and now >= deadline:
+                reason = reason or "time"
+
+    def _advance(self) -> float:
+        """Let the campaign's time go on; returns the clock's."""
+        now = self.clock.monotonic()
+        self.store.seconds = max(self.store.seconds, self._base_seconds + now - self._began)
+        return now
+
+    def _fill(self, limit: int | None, seed: int, jobs: int) -> str:
+        """Start processes until ``jobs`` are at work; why nothing more is to be started, else ""."""
+        while len(self._crews) + (self._culling is not None) < jobs:
+            going = {crew.piece.number for crew in self._crews}
+            if self._culling is not None:
+                going.add(self._culling.number)
+            promised = sum(crew.cases for crew in self._crews)
+            waiting = [one for one in self.ledger.open_slices() if one.number not in going]
+            left = None
+            if limit is not None:
+                left = limit - self.ledger.closed - promised - sum(one.executions for one in waiting)
+                if left <= 0:
+                    return "" if self._crews or self._culling else "runs"
+            if waiting:
+                piece = waiting[0]
+            else:
+                planned = self._plan(seed, promised)
+                if planned is None:
+                    return "" if self._crews else "failed"
+                piece = planned
+            if piece.lane.startswith(CULL):
+                if self._reducing or self._helper.busy:
+                    return ""
+                self._cull(piece)
+                continue
+            lane = self.ledger.lanes[piece.lane]
+            cases = piece.planned if left is None else min(piece.planned, left + piece.executions)
+            self.ledger.begin(piece)
+            names = self.ledger.units(piece, lane.configuration.target)
+            self._crews.append(fleet.start(piece, lane, self.directory, names, cases, self.limits))
+        return ""
+
+    def _plan(self, seed: int, promised: int) -> Slice | None:
+        """The next slice; None where every lane rests."""
+        for target in dict.fromkeys(lane.configuration.target for lane in self.lanes):
+            size = self.ledger.corpus_size(target)
+            if size >= CULL_FROM and size > 1.5 * self.ledger.culled_at(target):
+                busy = any(crew.lane.configuration.target == target for crew in self._crews)
+                if not busy and self._culling is None:
+                    return self.ledger.new(CULL + target, seed, 0)
+        going: dict[str, int] = {}
+        for crew in self._crews:
+            going[crew.lane.name] = going.get(crew.lane.name, 0) + crew.cases
+        lane = choose(self.lanes, going, REST_AFTER)
+        if lane is None:
+            return None
+        length = self.slice_cases or lane.length(self.ledger.corpus_size(lane.configuration.target))
+        return self.ledger.new(lane.name, seed, length, promised)
+
+    # Ends of slices.
+
+    def _ended(self, crew: fleet.Crew) -> None:
+        """Book what a process did, keep what it died of."""
+        for news in crew.receive():
+            self._finding(crew, news)
+        self._crews.remove(crew)
+        ended = crew.close()
+        self._executed += crew.worker.executions
+        piece, found = crew.piece, crew.incoming.found
+        whole = crew.at >= piece.planned
+        if not ended.outcome and whole:
+            self._close(crew, crew.at, found)
             return
-        for signature, path, count in value.get("counts", ()):
-            record = self.store.records.get(signature)
-            if record:
-                record.paths[path] = record.paths.get(path, 0) + count
-        if "new" not in value:
+        if ended.outcome:
+            self._failure(crew, ended)
+            same = self._deaths.get(piece.number) == ended.data and bool(ended.data)
+            self._deaths[piece.number] = ended.data
+            blameless = ended.outcome in ("killed", "hung", "disk") and not same and piece.attempts < RETRIES
+            if blameless:
+                self.ledger.progress(piece, crew.at, crew.counts, crew.worker.features)
+                return  # open: done again
+            self._close(crew, crew.at, found, failed=True)
             return
-        signature, path = value["new"], value["path"]
-        record = self.store.records.get(signature)
-        if record is None:
-            data = bytes.fromhex(value["case"])
-            record = Record(
-                signature=signature, oracle=value["oracle"], message=value["message"], rules=value["rules"],
-                target=self.configuration.target, profile=self.configuration.profile,
-                options=dict(self.configuration.options), case=value["case"], first_path=path,
-                first_execution=value["execution"], first_second=round(second, 2),
+        # Cut short: by a limit of cases, by time or by the user.
+        if piece.attempts >= PATIENCE and crew.at >= piece.executions:
+            self._close(crew, crew.at, found)
+            return
+        self.ledger.progress(piece, crew.at, crew.counts, crew.worker.features)
+        self.ledger.keep_units(piece, found)
+
+    def _close(self, crew: fleet.Crew, at: int, found: list[tuple[str, bytes]], failed: bool = False) -> None:
+        self.ledger.close(crew.piece, at, crew.counts, crew.worker.features, found, failed)
+        self._deaths.pop(crew.piece.number, None)
+        if failed and crew.lane.failures == REST_AFTER:
+            self.store.tell(f"{crew.lane.name} rests: its last {REST_AFTER} slices failed")
+        self.store.save_state()
+
+    def _failure(self, crew: fleet.Crew, ended: fleet.Ended) -> None:
+        """Keep what a process died of, and say it."""
+        kept = ""
+        if ended.artifact is not None:
+            kept = str(ended.artifact.relative_to(self.directory.absolute()))
+        elif ended.data:
+            name = hashlib.sha1(ended.data, usedforsecurity=False).hexdigest()
+            kept = f"{fleet.CRASHES}/{ended.outcome}-{name}"
+            with contextlib.suppress(OSError):
+                (self.directory / kept).write_bytes(ended.data)
+        if ended.outcome not in ("killed", "disk"):
+            self.failures += 1
+        with self.store.writing() as connection:
+            connection.execute(
+                "INSERT INTO failures (wall, second, slice, lane, execution, outcome, summary, details, input, file) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self.clock.date(), round(self.store.seconds, 2), crew.piece.number, crew.lane.name,
+                    crew.worker.executions, ended.outcome, ended.summary, ended.details, ended.data.hex(), kept,
+                ),
             )  # fmt: skip
-            self.store.save(record, scenario=self._text(self.target.scenario(data), record))
-            self.new.append(signature)
-            self.last_new = time.monotonic()
-            self.say(f"new finding {signature} on {path} after {value['execution']} executions")
-        record.paths.setdefault(path, 0)
+        self.say(
+            f"a process on {crew.lane.name} ended: {ended.outcome}, {ended.summary}"
+            + (f"; its input: {self.directory / kept}" if kept else "")
+        )
 
-    def _text(self, scenario: Scenario, record: Record) -> str:
-        """A finding's scenario, on the path that showed it."""
-        path = self._path(record)
-        if path:
-            scenario.path = self._reference(path, record)
+    def _abandon(self) -> None:
+        """End what is still running, whatever the reason."""
+        for crew in self._crews:
+            with contextlib.suppress(OSError, InputError):
+                crew.worker.kill()
+                crew.close()
+        self._crews.clear()
+        if self._culling is not None:
+            self._helper.close()
+            self._culling = None
+
+    def _clean(self) -> None:
+        """What killed runs left behind: slices that never get done, and directories of processes."""
+        shutil.rmtree(self.directory / fleet.SCRATCH, ignore_errors=True)
+        going = []
+        for one in self.ledger.open_slices():
+            if one.lane.startswith(CULL):
+                continue
+            lane = self.ledger.lanes.get(one.lane)
+            if lane is None or one.attempts < RETRIES:
+                going.append(one.number)
+                continue
+            counts = self.store.connection.execute(
+                "SELECT signature, path, cases, last FROM open_counts WHERE slice = ?", (one.number,)
+            ).fetchall()
+            corpus = self.ledger.corpus(lane.configuration.target)
+            found = units.left_behind(corpus, one.number)
+            self.ledger.close(one, one.executions, counts, lane.features, found)
+            self.store.tell(f"slice {one.number} was begun {one.attempts} times and never done: closed where it was")
+        for target in {lane.configuration.target for lane in self.lanes}:
+            corpus = self.ledger.corpus(target)
+            if corpus.is_dir():
+                units.discard_left(corpus, going)
+        self.ledger.remove_retired()
+
+    # Findings.
+
+    def _finding(self, crew: fleet.Crew, value: dict[str, Any]) -> None:
+        """A signature that a process has not seen before; new or not to the campaign."""
+        signature, path_name = value["new"], value["path"]
+        if signature in self.store.records:
+            self.store.records[signature].paths.setdefault(path_name, 0)
+            return
+        lane = crew.lane
+        execution = crew.piece.first_execution + value["execution"]
+        record = Record(
+            signature=signature, oracle=value["oracle"], message=value["message"], rules=value["rules"],
+            target=lane.configuration.target, profile=self.profile, options=dict(self.options), case=value["case"],
+            first_path=path_name, first_execution=execution, first_second=round(self.store.seconds, 2),
+            lane=lane.name, first_seen=self.clock.date(),
+        )  # fmt: skip
+        record.paths[path_name] = 0
+        scenario = lane.target.scenario(bytes.fromhex(record.case))
+        path = _path_of(lane, path_name)
+        if path is not None:
+            scenario.path = reference(path)
+            if scenario.path.endswith(".toml"):
+                text = Path(path.file).read_text(encoding="utf-8")
+                write_whole(self.store.finding_directory(signature) / scenario.path, text)
         scenario.about = record.message
-        return scenario_text(scenario)
+        self.store.add(record, scenario_text(scenario))
+        self.new.append(signature)
+        self._last_new = self.clock.monotonic()
+        self.say(f"new finding {signature} on {path_name} after {execution} executions")
 
-    def _path(self, record: Record) -> EntryPath | None:
-        """The path that showed a finding; None for a free host program."""
-        return next((path for path in self.target.paths if path.name == record.first_path), None)
+    def _chores(self) -> None:
+        """Take what the helper has done, and give it the next chore."""
+        result = self._helper.poll()
+        if result is not None:
+            if self._culling is not None:
+                self._culled(self._culling, result)
+            elif self._reducing:
+                self._reduced(self.store.records[self._reducing], result)
+                self._reducing = ""
+        if self._helper.busy:
+            return
+        for record in self.store.records.values():
+            lane = self.ledger.lanes.get(record.lane)
+            if lane is None or record.minimized or record.problem:
+                continue
+            path = _path_of(lane, record.first_path)
+            self._reducing = record.signature
+            self._helper.begin(
+                Reduce(
+                    lane.configuration, record.signature, record.case, record.first_path, record.message,
+                    str(self.store.finding_directory(record.signature)), reference(path) if path else "",
+                )
+            )  # fmt: skip
+            return
 
-    def _reference(self, path: EntryPath, record: Record) -> str:
-        """How a finding's scenario names its path: a path of the user's own is copied beside it."""
-        if path.name in names() and not Path(path.file).is_file():
-            return path.name
-        own = f"{path.name}.toml"
-        write_whole(self.store.finding_directory(record.signature) / own, Path(path.file).read_text(encoding="utf-8"))
-        return own
+    def _reduced(self, record: Record, result: dict[str, Any]) -> None:
+        minimized = str(result.get("minimized", ""))
+        record.problem = str(result.get("problem", ""))
+        record.minimized = bool(minimized)
+        record.replayed = bool(minimized) and not record.problem
+        record.stands_only_on = result.get("stands_only_on", {})
+        record.disputed = result.get("disputed", [])
+        record.shown_on = result.get("shown_on", {})
+        self.store.save(record, minimized=minimized)
+        if record.problem:
+            self.store.tell(f"{record.signature}: {record.problem}: a defect of this program, please report it")
 
     def reduce(self) -> None:
-        """Reduce every finding that is not yet, and replay it: one that does not replay is a defect of this program."""
-        for record in self.store.records.values():
-            if record.minimized:
-                continue
-            scenario = self.target.scenario(bytes.fromhex(record.case))
-            path = self._path(record)
-            try:
-                check = self._differs(record.signature) if record.signature.split(".")[1] == "differs" else None
-                small = minimize(scenario, record.signature, path, check)
-            except InputError:
-                self.say(f"{record.signature} does not replay: please report this")
-                self.store.save(record)
-                continue
-            record.minimized = record.replayed = True
-            self.store.save(record, minimized=self._text(small, record))
-            self._examine(record)
+        """Wait until every finding is reduced, and replayed: one that does not replay is a defect of this program."""
+        while True:
+            self._chores()
+            if not self._helper.busy:
+                break
+            time.sleep(_POLL_SECONDS)
+        self._helper.close()
+        self.store.save_findings()
 
-    def _examine(self, record: Record) -> None:
-        """What a reduced finding rests on: it is run again under every other value of every model option."""
-        from worldswitch.report.stance import examine
+    def _cull(self, piece: Slice) -> None:
+        """Have the helper minimise a corpus."""
+        target = piece.lane.removeprefix(CULL)
+        rows = self.store.connection.execute(
+            "SELECT name, data FROM units WHERE target = ? AND id <= ? AND retired IS NULL", (target, piece.corpus)
+        )
+        configurations = tuple(lane.configuration for lane in self.lanes if lane.configuration.target == target)
+        self.ledger.begin(piece)
+        self._helper.begin(Cull(configurations, tuple((str(name), bytes(data)) for name, data in rows)))
+        self._culling = piece
 
-        scenario = read_scenario(self.store.finding_directory(record.signature) / "minimized.toml")
-        stance = examine(scenario, Variant("", "", (), None))
-        if any(finding.signature == record.signature for finding in stance.result.verdict.findings):
-            record.stands_only_on = stance.needed(record.signature)
-            record.disputed = stance.disputed(record.signature)
-            self.store.save(record)
+    def _culled(self, piece: Slice, result: dict[str, Any]) -> None:
+        self._culling = None
+        target = piece.lane.removeprefix(CULL)
+        if "keep" not in result:
+            self.store.tell(f"the corpus of {target} could not be minimised: {result.get('problem')}")
+        before = self.ledger.corpus_size(target)
+        gone = self.ledger.close_cull(piece, result.get("keep", self.ledger.units(piece, target)))
+        self.ledger.remove_retired()
+        self.store.save_state()
+        if gone:
+            self.store.tell(f"corpus of {target}: {before - gone} of {before} inputs reach what all of them reach")
 
-    def _differs(self, signature: str) -> Callable[[Scenario], bool]:
-        """Whether a scenario shows a finding that takes two runs."""
+    # Progress.
 
-        def check(scenario: Scenario) -> bool:
-            try:
-                hits = self.target.hits(self.target.run_scenario(scenario))
-            except InputError:
-                return False
-            return any(hit.finding.signature == signature for hit in hits)
+    def _progress(self, now: float) -> Progress:
+        executed = self._executed + sum(crew.worker.executions for crew in self._crews)
+        if not self._history:
+            self._history.append((self._began, 0))
+        then, before = self._history[0]
+        self._history.append((now, executed))
+        for lane in self.lanes:
+            best = max([lane.features, *(crew.worker.features for crew in self._crews if crew.lane is lane)])
+            if best > self._best[lane.name]:
+                self._last_new = now
+                self._best[lane.name] = best
+        return Progress(
+            executions=self.ledger.executions,
+            seconds=now - self._began,
+            rate=(executed - before) / (now - then) if now > then else 0.0,
+            features=sum(self._best.values()),
+            units=self.ledger.corpus_size() + sum(len(crew.incoming.names()) for crew in self._crews),
+            since_new=now - self._last_new,
+            workers={crew.name: crew.rss_mb() for crew in self._crews},
+            lanes=list(self.lanes),
+            reducing=bool(self._reducing),
+        )
 
-        return check
+    def _sample(self, progress: Progress) -> None:
+        self.store.sample(
+            Sample(
+                round(self.store.seconds, 2), self.clock.date(), progress.executions, round(progress.rate, 1),
+                progress.features, progress.units, len(self.store.records), progress.workers,
+            )
+        )  # fmt: skip
+
+
+def _path_of(lane: Lane, name: str) -> EntryPath | None:
+    """The path that showed a finding; None for a free host program and for an edited path, which a case names."""
+    return next((path for path in lane.target.paths if path.name == name), None)

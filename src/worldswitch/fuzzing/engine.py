@@ -133,31 +133,20 @@ def fuzz(
     Raises InputError for a bad argument, an unusable directory, or when atheris is not installed. Called in the main
     thread, it handles SIGINT, SIGTERM and SIGHUP by ending the run in order; a second SIGINT raises KeyboardInterrupt.
     """
-    _check(seed=seed, runs=runs, seconds=seconds, max_len=max_len, jobs=jobs, timeout=timeout, memory_mb=memory_mb)
-    if importlib.util.find_spec("atheris") is None:
-        raise InputError("fuzzing needs atheris, which is not installed: pip install 'worldswitch[fuzz]'")
+    check_numbers(
+        seed=seed, runs=runs, seconds=seconds, max_len=max_len, jobs=jobs, timeout=timeout, memory_mb=memory_mb
+    )
+    require_atheris()
     corpus, artifacts = corpus.absolute(), artifacts.absolute()
     units.open_corpus(corpus, seeds)
     try:
         artifacts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"not usable as a directory: {error.strerror}", file=str(artifacts)) from error
-    common = (
-        f"-max_len={max_len}",
-        f"-timeout={timeout}",
-        f"-report_slow_units={timeout}",
-        f"-rss_limit_mb={memory_mb}",
-        f"-artifact_prefix={artifacts}/",
-        f"-reload={5 if jobs > 1 else 0}",
-        "-use_value_profile=0",
-        "-print_funcs=0",
-        "-print_final_stats=1",
-        "-verbosity=1",  # the progress comes from these lines
-        "-detect_leaks=0",
-    )
+    common = common_flags(artifacts, max_len, timeout, memory_mb, reload=5 if jobs > 1 else 0)
     watch = Watch(on_message, on_tick, tick_seconds)
     deadline = None if seconds is None else time.monotonic() + seconds
-    with _scratch(units.list_units(corpus)) as (scratch, seed_flags), watch:
+    with scratch_directory(units.list_units(corpus)) as (scratch, seed_flags), watch:
         try:
             for index in range(jobs):
                 share = () if runs is None else (f"-runs={runs // jobs + (index < runs % jobs)}",)
@@ -177,6 +166,29 @@ def fuzz(
         finally:
             added = sum(worker.close() for worker in watch.workers)
     return _result(watch, corpus, added)
+
+
+def require_atheris() -> None:
+    """Raises InputError where atheris is not installed."""
+    if importlib.util.find_spec("atheris") is None:
+        raise InputError("fuzzing needs atheris, which is not installed: pip install 'worldswitch[fuzz]'")
+
+
+def common_flags(artifacts: Path, max_len: int, timeout: int, memory_mb: int, reload: int) -> tuple[str, ...]:
+    """The flags of every fuzzing process; ``reload`` is seconds between looks for others' inputs."""
+    return (
+        f"-max_len={max_len}",
+        f"-timeout={timeout}",
+        f"-report_slow_units={timeout}",
+        f"-rss_limit_mb={memory_mb}",
+        f"-artifact_prefix={artifacts}/",
+        f"-reload={reload}",
+        "-use_value_profile=0",
+        "-print_funcs=0",
+        "-print_final_stats=1",
+        "-verbosity=1",  # the progress comes from these lines
+        "-detect_leaks=0",
+    )
 
 
 def _result(watch: Watch, corpus: Path, added: int) -> Result:
@@ -201,9 +213,9 @@ def _result(watch: Watch, corpus: Path, added: int) -> Result:
 
 
 @contextlib.contextmanager
-def _scratch(corpus: list[Path]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+def scratch_directory(corpus: list[Path], parent: Path | None = None) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """A temporary directory, and the flags that make libFuzzer load the corpus in the order given."""
-    with tempfile.TemporaryDirectory(prefix="worldswitch-") as name:
+    with tempfile.TemporaryDirectory(prefix="worldswitch-", dir=parent, ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         if "," in name:
             raise InputError(
@@ -224,7 +236,7 @@ def _scratch(corpus: list[Path]) -> Iterator[tuple[Path, tuple[str, ...]]]:
         yield scratch, (f"-seed_inputs=@{scratch / 'list'}",)
 
 
-def _check(**values: float | None) -> None:
+def check_numbers(**values: float | None) -> None:
     """Raises InputError for a number outside its range."""
     highest = {"seed": _LARGEST_SEED}
     for name, value in values.items():

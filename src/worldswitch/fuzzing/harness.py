@@ -47,6 +47,12 @@ FAILED = 1
 STATUS = struct.Struct("@Qdd")
 """Executions, time of the first one, time of this writing; ``time.monotonic()``, which all processes share."""
 
+CURRENT = struct.Struct("@I")
+"""After the status: the length of the input that is being executed; then the input, as far as there is room."""
+
+REGION = STATUS.size + CURRENT.size + (1 << 16)
+"""Bytes of the file that a fuzzing process shares with the one that started it."""
+
 _TICK_SECONDS = 0.1
 
 
@@ -121,7 +127,7 @@ def serve() -> NoReturn:
     """The fuzzing process: reads its `Job` from standard input, runs it, ends the process."""
     job = cast(Job, pickle.load(sys.stdin.buffer))
     with open(job.status, "r+b") as file:
-        status = mmap.mmap(file.fileno(), STATUS.size)
+        status = mmap.mmap(file.fileno(), REGION)
     try:
         atheris = importlib.import_module("atheris")
         with atheris.instrument_imports(include=list(job.instrument)) if job.instrument else nullcontext():
@@ -217,8 +223,15 @@ def _counted(one_input: OneInput, status: mmap.mmap, job: Job) -> tuple[OneInput
             interval = max(1, interval // 2)
         left = interval
 
+    begin = STATUS.size + CURRENT.size
+    room = REGION - begin
+    pack_length = CURRENT.pack_into
+
     def counted(data: bytes) -> None:
         nonlocal left
+        size = min(len(data), room)
+        pack_length(status, STATUS.size, size)
+        status[begin : begin + size] = data[:size]
         left -= 1
         if not left:
             tick()

@@ -67,9 +67,9 @@ def write(corpus: Path, data: bytes) -> Path:
 class Incoming:
     """A directory inside a corpus into which one running fuzzer writes."""
 
-    def __init__(self, corpus: Path) -> None:
+    def __init__(self, corpus: Path, prefix: str = _PREFIX) -> None:
         self.corpus = corpus
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=corpus))
+        self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=corpus))
         # The fuzzing process inherits the descriptor: the directory is in use until both have ended.
         self.lock = _lock(self.path)
 
@@ -123,3 +123,61 @@ def _adopt(incoming: Path, corpus: Path) -> int:
             added += 1
     shutil.rmtree(incoming)
     return added
+
+
+class Collected(Incoming):
+    """A directory whose units are read, not moved into the corpus: what becomes of them is the caller's decision."""
+
+    def __init__(self, corpus: Path, number: int) -> None:
+        super().__init__(corpus, f"{_PREFIX}{number}-")
+        self.found: list[tuple[str, bytes]] = []
+        self.broken = 0  # files that are not what their names say: written when the disk was full, or half
+
+    def adopt(self) -> int:
+        """Reads the units; the directory stays until `discard`."""
+        try:
+            for unit in list_units(self.path):
+                data = unit.read_bytes()
+                if name_of(data) == unit.name:
+                    self.found.append((unit.name, data))
+                else:
+                    self.broken += 1
+        finally:
+            os.close(self.lock)
+        return len(self.found)
+
+    def names(self) -> list[str]:
+        """The files that are there now, whole or not."""
+        try:
+            return [path.name for path in list_units(self.path)]
+        except OSError:
+            return []
+
+    def discard(self) -> None:
+        """Removes the directory."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def left_behind(corpus: Path, number: int) -> list[tuple[str, bytes]]:
+    """The units in directories that killed processes left behind for one slice."""
+    found = {}
+    for directory in sorted(corpus.glob(f"{_PREFIX}{number}-*")):
+        for unit in list_units(directory):
+            data = unit.read_bytes()
+            if name_of(data) == unit.name:
+                found[unit.name] = data
+    return sorted(found.items())
+
+
+def discard_left(corpus: Path, keep: Iterable[int]) -> None:
+    """Removes directories that killed processes left behind, but for those in use and those of slices in ``keep``."""
+    kept = tuple(f"{_PREFIX}{number}-" for number in keep)
+    for directory in sorted(corpus.glob(_PREFIX + "*")):
+        if directory.name.startswith(kept):
+            continue
+        try:
+            lock = _lock(directory)
+        except OSError:  # in use, or gone
+            continue
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)

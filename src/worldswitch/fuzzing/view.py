@@ -188,9 +188,7 @@ def open_read(directory: Path) -> CampaignView:
 
 def _from_database(directory: Path, connection: sqlite3.Connection) -> CampaignView:
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    opened = connection.execute("SELECT lane, sum(executions) FROM slices WHERE state = 'open' GROUP BY lane")
-    open_executions = {str(lane): int(count) for lane, count in opened}
-    lanes = _lanes(connection, open_executions)
+    lanes = _lanes(connection)
     records = read_records(connection)
     (corpus,) = connection.execute("SELECT count(*) FROM units WHERE retired IS NULL").fetchone()
     return CampaignView(
@@ -221,14 +219,26 @@ def _select(kind: type, table: str) -> str:
     return f"SELECT {', '.join(one.name for one in fields(kind))} FROM {table} ORDER BY id"
 
 
-def _lanes(connection: sqlite3.Connection, open_executions: dict[str, int]) -> list[LaneRecord]:
-    rows = connection.execute("SELECT name, target, paths, slices, executions, features, yield, failures FROM lanes")
-    return [
-        LaneRecord(
-            name, target, tuple(json.loads(paths)), slices, done + open_executions.get(name, 0), features, recent, bad
+def _lanes(connection: sqlite3.Connection) -> list[LaneRecord]:
+    """Every lane, with what its open slices have done so far."""
+    going = {
+        str(lane): (int(executions), int(features))
+        for lane, executions, features in connection.execute(
+            "SELECT lane, sum(executions), max(features) FROM slices WHERE state = 'open' GROUP BY lane"
         )
-        for name, target, paths, slices, done, features, recent, bad in rows
-    ]
+    }
+    lanes = []
+    for name, target, paths, slices, executions, features, recent, failures in connection.execute(
+        "SELECT name, target, paths, slices, executions, features, yield, failures FROM lanes"
+    ):
+        more, reached = going.get(name, (0, 0))
+        lanes.append(
+            LaneRecord(
+                name, target, tuple(json.loads(paths)), slices, executions + more, max(features, reached), recent,
+                failures,
+            )
+        )  # fmt: skip
+    return lanes
 
 
 def read_records(connection: sqlite3.Connection) -> list[Record]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from worldswitch.fuzzing.harness import STATUS, STOPPED, Job
+from worldswitch.fuzzing.harness import CURRENT, REGION, STATUS, STOPPED, Job
 from worldswitch.fuzzing.units import Incoming
 
 _CODE = (
@@ -81,8 +81,8 @@ class Worker:
         self._final_executions: int | None = None
         self._asked_at: float | None = None
         with open(job.status, "w+b") as file:
-            file.truncate(STATUS.size)
-            self._status = mmap.mmap(file.fileno(), STATUS.size)
+            file.truncate(REGION)
+            self._status = mmap.mmap(file.fileno(), REGION)
         receiving, sending = os.pipe()
         messages = open(receiving, "rb")  # noqa: SIM115 - closed by the thread that reads it
         try:
@@ -122,6 +122,18 @@ class Worker:
         return float(STATUS.unpack_from(self._status)[1]) or None
 
     @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    @property
+    def current_input(self) -> bytes:
+        """The input that is being executed, or was when the process ended; up to 64 KiB of it."""
+        (size,) = CURRENT.unpack_from(self._status, STATUS.size)
+        begin = STATUS.size + CURRENT.size
+        return bytes(self._status[begin : begin + min(size, REGION - begin)])
+
+    @property
     def outcome(self) -> str | None:
         """What ended the process unasked (see ``engine.Result``), or None; once it is no longer `running`."""
         code = self._process.wait()
@@ -137,6 +149,11 @@ class Worker:
         code = self._process.wait()
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
+    @property
+    def log_text(self) -> str:
+        """The last lines that the process printed."""
+        return "\n".join(self.log)
+
     def stop(self) -> None:
         """Asks the process to end after its current execution; called again and again, it insists after a while."""
         now = time.monotonic()
@@ -145,6 +162,10 @@ class Worker:
             self._process.send_signal(signal.SIGUSR1)
         elif now > self._asked_at + _GRACE_SECONDS:
             self._process.kill()
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        self._process.kill()
 
     def close(self) -> int:
         """Ends the process if it still runs, and moves its inputs into the corpus; returns how many were new."""

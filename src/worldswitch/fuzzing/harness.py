@@ -53,6 +53,9 @@ CURRENT = struct.Struct("@I")
 REGION = STATUS.size + CURRENT.size + (1 << 16)
 """Bytes of the file that a fuzzing process shares with the one that started it."""
 
+COLLECT_EVERY = 100_000
+"""Objects between two collections of the youngest generation: runs leave no cycles, so there is little to find."""
+
 _TICK_SECONDS = 0.1
 
 
@@ -142,6 +145,7 @@ def serve() -> NoReturn:
         sys.exit(FAILED)
     gc.collect()
     gc.freeze()  # what start-up created lives as long as the process: the collector need not look at it again
+    gc.set_threshold(COLLECT_EVERY)
     try:
         atheris.Fuzz()
     except SystemExit:  # the target raised, `Stop` or something else; libFuzzer finishes while the process exits

@@ -12,7 +12,7 @@ from worldswitch.errors import InputError
 from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.edits import EditsCodec
 from worldswitch.fuzzing.projection import points
-from worldswitch.fuzzing.twins import alike, comparable
+from worldswitch.fuzzing.twins import agree_outside, alike, comparable
 from worldswitch.machine.compile import compile_scenario, make_options
 from worldswitch.machine.run import Run, run_plan
 from worldswitch.machine.stretch import Stretches
@@ -110,7 +110,7 @@ class Target:
         for number, path in enumerate(self.paths):
             plan = compile_scenario(scenario, path, options=self._model)
             quiet = self._quiet[number]
-            if quiet is not None and alike(judged[0].run, plan, bool(quiet)):
+            if quiet is not None and not judged[0].verdict.findings and alike(judged[0].run, plan, bool(quiet)):
                 known += quiet
                 continue
             run = run_plan(plan, stretches=self._stretches[number])
@@ -129,7 +129,7 @@ class Target:
         if number == 0 or self.configuration.target != NAMES[0] or not comparable(first, path, self._model):
             return None
         runs = [run_plan(compile_scenario(self.codec.decode(b""), p, options=self._model)) for p in (first, path)]
-        if nmi_exposure.compare(runs[0], runs[1]):
+        if not agree_outside(runs[0], runs[1]) or nmi_exposure.compare(runs[0], runs[1]):
             return None
         return [Hit(path.name, finding) for finding in judge(runs[1]).findings]
 

@@ -3,8 +3,8 @@
 Two implementations of one world switch differ in what they do between CLGI and STGI. There GIF=0, so that no event is
 recognised, and if no instruction faults either, the guest is entered in the same state by both, but for one thing:
 the shadow that VMRUN executes in. That matters to exits during injection alone (S2-70, S2-74). Everything else of the
-run then is the same on both, and what the oracles say of the second path's own code is what they say of it in any
-quiet run.
+run then is the same on both, what lies before CLGI and from STGI on included, and what the oracles say of the second
+path's own code is what they say of it in any quiet run.
 
 :func:`alike` is deliberately narrow: whatever it does not understand is run on both paths.
 """
@@ -25,12 +25,14 @@ from worldswitch.core.isa import (
     OP_VMSAVE,
 )
 from worldswitch.core.options import BLEED_QEMU_OLD, Options
-from worldswitch.core.record import KIND_EXCEPTION, KIND_MCE, WORLD_HOST
-from worldswitch.core.state import END, IDLE
+from worldswitch.core.record import WORLD_HOST
+from worldswitch.core.state import END
 from worldswitch.machine.compile import Plan
+from worldswitch.machine.machine import SEEN_SHIFT, STEP_LIMIT
 from worldswitch.machine.run import Run
+from worldswitch.machine.stretch import kernel_state
 from worldswitch.paths.model import EntryPath
-from worldswitch.program.layout import Line
+from worldswitch.program.layout import Layout, Line
 
 QUIET_OPS: Final = frozenset(
     {OP_PLAIN, OP_INTERCEPTABLE, OP_CLGI, OP_STI, OP_VMLOAD, OP_VMRUN, OP_VMSAVE, OP_CLI, OP_STGI}
@@ -42,6 +44,13 @@ HOST_FIELDS: Final = (
     "cpu.iopl", "cpu.shadow", "cpu.nmi_masked", "cpu.mce", "kernel.kvm_rebooting", "kernel.lockdep", "kernel.context",
 )  # fmt: skip
 """Settings with which a host instruction may fault, be trapped, or start from another state."""
+
+Place = tuple[str, int, int]
+"""Which part of which round, and how far in it; the part ``handler`` has no round."""
+
+BEFORE: Final = "before VMRUN"  # CLGI is behind
+AFTER: Final = "after VMRUN"  # STGI has not been executed
+INSIDE: Final = frozenset({BEFORE, AFTER})
 
 
 def comparable(first: EntryPath, second: EntryPath, options: Options) -> bool:
@@ -82,50 +91,77 @@ def _quiet(line: Line) -> bool:
     return op in QUIET_OPS or op >= FIRST_KERNEL_OP
 
 
+def agree_outside(first: Run, second: Run) -> bool:
+    """Whether two quiet runs pass the boundaries outside of CLGI to STGI in the same states, and end in the same."""
+    if first.kernel.warnings or second.kernel.warnings:
+        return False
+    states = [
+        {(place(run.plan.host, seen >> SEEN_SHIFT), seen & (1 << SEEN_SHIFT) - 1) for seen in run.seen}
+        for run in (first, second)
+    ]
+    outside = [{state for state in found if state[0][0] not in INSIDE} for found in states]
+    return outside[0] == outside[1] and kernel_state(first.kernel) == kernel_state(second.kernel)
+
+
 def alike(run: Run, second: Plan, to_the_end: bool) -> bool:
     """Whether ``second``, the same scenario on the other of two comparable paths, must run as ``run`` did.
 
     ``to_the_end`` asks for runs that came to their end: what the second path's own code shows may lie behind VMRUN.
     """
-    plan, scenario = run.plan, run.plan.scenario
-    if run.cpu.stop != END and (to_the_end or run.cpu.stop != IDLE):
+    cpu, host, scenario = run.cpu, run.plan.host, run.plan.scenario
+    if cpu.step > STEP_LIMIT // 2 or (to_the_end and cpu.stop != END):
+        return False  # the other path has more steps or fewer: where the limit cuts in is another place
+    if not cpu.guest and place(host, cpu.regs.rip)[0] in INSIDE:
         return False
     if scenario.host.handlers or scenario.host.idt or scenario.nested is not None:
         return False
-    if any(name in scenario.settings for name in HOST_FIELDS):
-        return False
-    if any(not text.startswith("set vmcb.") and not text.startswith("set guest.") for text in scenario.between):
-        return False
+    for name in HOST_FIELDS:
+        if name in scenario.settings:
+            return False
+    for text in scenario.between:
+        if not text.startswith(("set vmcb.", "set guest.")):
+            return False
     for handler in run.recorder.handlers:
-        if handler.world == WORLD_HOST and handler.kind in (KIND_EXCEPTION, KIND_MCE):
+        if handler.world == WORLD_HOST and not handler.guest and place(host, handler.rip)[0] in INSIDE:
             return False
     for record in run.recorder.exits:
         entry = record.entry
         if entry.eventinj & EVENT_V and not entry.delivered and not entry.retired:
             return False  # an exit during injection: the one place where the shadow at VMRUN shows
-    return _same_arrivals(plan, second)
+    return _same_arrivals(run.plan, second)
 
 
 def _same_arrivals(first: Plan, second: Plan) -> bool:
-    """Host arrivals fall before VMRUN with GIF=0 on both paths, in the same round, or there are none."""
+    """Host arrivals fall on corresponding boundaries, or while GIF=0 holds them, on the same side of VMRUN."""
     if not first.host_arrivals and not second.host_arrivals:
         return True
-    if first.impossible != second.impossible:
-        return False
-    held = _held(first)
-    return held is not None and held == _held(second)
+    return first.impossible == second.impossible and _arrivals(first) == _arrivals(second)
 
 
-def _held(plan: Plan) -> dict[int, int] | None:
-    """Event to round, for events that arrive after CLGI and up to VMRUN; None where one arrives elsewhere."""
-    clgi, vmrun = plan.host.landmarks["clgi"], plan.host.landmarks["vmrun"]
-    rounds: dict[int, int] = {}
-    for index, arrivals in plan.host_arrivals.items():
-        number = next((n for n, (low, high) in enumerate(zip(clgi, vmrun, strict=True)) if low < index <= high), -1)
-        if number < 0:
-            return None
-        for visit, event in arrivals:
-            if visit != 1:
-                return None
-            rounds[event] = number
-    return rounds
+def _arrivals(plan: Plan) -> list[tuple[int, int, Place]]:
+    return sorted(
+        (event, visit, corresponding(place(plan.host, index)))
+        for index, arrivals in plan.host_arrivals.items()
+        for visit, event in arrivals
+    )
+
+
+def place(host: Layout, index: int) -> Place:
+    """The place of a boundary: inside of CLGI to STGI or outside, and there counted from what both paths have."""
+    if index > host.end:
+        return ("handler", 0, index - host.end)
+    landmarks = host.landmarks
+    number = 0
+    for number, clgi in enumerate(landmarks["clgi"]):
+        if index <= clgi:
+            return ("outside", number, index - clgi)
+        if index <= landmarks["vmrun"][number]:
+            return (BEFORE, number, index - clgi)
+        if index <= landmarks["stgi"][number]:
+            return (AFTER, number, index - landmarks["vmrun"][number])
+    return ("outside", number + 1, index - landmarks["stgi"][number])
+
+
+def corresponding(found: Place) -> Place:
+    """The place without the distance where GIF=0 makes all of its part one."""
+    return (found[0], found[1], 0) if found[0] in INSIDE else found

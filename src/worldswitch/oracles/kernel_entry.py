@@ -102,7 +102,7 @@ def _returns(run: Run, handlers: list[Handler]) -> Iterator[Finding]:
     if not handlers:
         return
     silent = _warned(run)
-    states = _by_place(run.seen)
+    states = _by_place(run.seen, {handler.rip for handler in handlers})
     for handler in handlers:
         same_place = [h for h in handlers if h.rip == handler.rip]
         if segment_of(run, handler.rip) == HANDLER:
@@ -122,12 +122,14 @@ def _returns(run: Run, handlers: list[Handler]) -> Iterator[Finding]:
                 yield _finding(run, cause, handler.rip, message, handler.step, rule)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _by_place(boundaries: frozenset[int]) -> dict[int, list[int]]:
-    """The elements of ``Run.seen`` by Code index."""
+def _by_place(boundaries: frozenset[int], places: set[int]) -> dict[int, list[int]]:
+    """The elements of ``Run.seen`` at some Code indices, in order."""
     states: dict[int, list[int]] = {}
-    for seen in sorted(boundaries):
-        states.setdefault(seen >> SEEN_SHIFT, []).append(seen)
+    for seen in boundaries:
+        if seen >> SEEN_SHIFT in places:
+            states.setdefault(seen >> SEEN_SHIFT, []).append(seen)
+    for found in states.values():
+        found.sort()
     return states
 
 
@@ -164,7 +166,7 @@ def _after_fixups(run: Run, faults: list[Handler]) -> Iterator[Finding]:
     for handler in faults:
         if handler.rip + 1 in rips or rips.count(handler.rip) > 1:
             continue
-        for seen in _by_place(run.seen).get(handler.rip + 1, ()):
+        for seen in _by_place(run.seen, {handler.rip + 1}).get(handler.rip + 1, ()):
             if bool(seen & SEEN_LOCKDEP) != bool(handler.rflags & RFLAGS_IF):
                 message = "a skipped exception left lockdep at something else than the interrupted IF"
                 yield _finding(run, "lockdep-after-handler", handler.rip, message, handler.step, "S8-74")

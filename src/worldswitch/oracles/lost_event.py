@@ -51,13 +51,16 @@ def applies(run: Run) -> str:
 
 def judge(run: Run) -> list[Finding]:
     """Arrivals, acknowledged events, injected events, and what EXITINTINFO may say."""
-    exits = {record.entry.number: record for record in run.recorder.exits}
-    return [
-        *_latches(run),
-        *_acknowledged(run),
-        *(finding for entry in run.recorder.entries for finding in _injected(run, entry, exits.get(entry.number))),
-        *(finding for record in run.recorder.exits for finding in _reported(run, record)),
-    ]
+    recorder = run.recorder
+    findings = [*_latches(run), *_acknowledged(run)]
+    for entry in recorder.entries:
+        if entry.eventinj & EVENT_V:
+            record = next((record for record in recorder.exits if record.entry is entry), None)
+            findings += _injected(run, entry, record)
+    for record in recorder.exits:
+        if record.exitintinfo & EVENT_V:
+            findings += _reported(run, record)
+    return findings
 
 
 def _latches(run: Run) -> Iterator[Finding]:
@@ -123,8 +126,6 @@ def _acknowledged(run: Run) -> Iterator[Finding]:
 
 def _injected(run: Run, entry: Entry, record: Exit | None) -> Iterator[Finding]:
     """How many of its legal fates an injected event met (I-09); shutdown supersedes it first (S6-72)."""
-    if not entry.eventinj & EVENT_V:
-        return
     if record is not None and record.code == EXIT_INVALID:
         if entry.injected_deliveries:
             yield _injection("injection-doubled", "EVENTINJ was rejected, and delivered all the same", record.step)
@@ -140,8 +141,6 @@ def _injected(run: Run, entry: Entry, record: Exit | None) -> Iterator[Finding]:
 
 def _reported(run: Run, record: Exit) -> Iterator[Finding]:
     """What EXITINTINFO of an exit may say (I-02, I-03, S6-70)."""
-    if not record.exitintinfo & EVENT_V:
-        return
     if EXIT_INTR <= record.code <= EXIT_VINTR:
         message = "EXITINTINFO.V=1 on an exit of 60h to 64h, which happen between instructions"
         yield Finding(NAME, "exitintinfo-on-interrupt-exit", "vmexit", message, (record.step,), ("I-03",))

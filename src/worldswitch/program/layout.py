@@ -1,6 +1,5 @@
 """Laying programs out as code: addresses, landmarks, handlers."""
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -48,27 +47,28 @@ class Layout:
     end: int = 0  # index of the program's end
     handler_names: dict[int, str] = field(default_factory=dict)  # first index of a handler to its landmark
     assignments: list[tuple[str, str]] = field(default_factory=list)
-    marks: list[int] = field(default_factory=list)  # landmark indices, ascending ...
-    mark_names: list[str] = field(default_factory=list)  # ... and what each is called
+    _names: dict[int, str] = field(default_factory=dict)  # see `names`
 
     def where(self, rip: int) -> str:
         """The place of an instruction as ``landmark+offset``, ``vmrun@2`` in the second round."""
         if rip == 0:
             return "noncanonical"
-        number = bisect_right(self.marks, rip) - 1
-        offset = rip - self.marks[number]
-        return self.mark_names[number] + (f"+{offset}" if offset else "")
+        names = self.names()
+        mark = max(place for place in names if place <= rip)
+        return names[mark] + (f"+{rip - mark}" if rip > mark else "")
 
-    def name_places(self) -> None:
-        """Fill ``marks`` from the landmarks and handlers; of two names for one place the later landmark wins."""
+    def names(self) -> dict[int, str]:
+        """What places are called: landmarks and handlers by index; of two names for one the later landmark wins."""
+        if self._names:
+            return self._names
         names = dict(self.handler_names)
         names[self.code.start] = self.home
         for name in LANDMARKS:
             for number, place in enumerate(self.landmarks.get(name, ())):
                 if place >= 0:
                     names[place] = name + (f"@{number + 1}" if number else "")
-        self.marks = sorted(names)
-        self.mark_names = [names[place] for place in self.marks]
+        self._names = names
+        return names
 
 
 class _Builder:
@@ -123,7 +123,6 @@ def lay_out_guest(program: tuple[Instruction, ...], handlers: dict[int, tuple[In
     for vector, body in sorted(handlers.items()):
         name = f"guest.handler:0x{vector:02x}"
         code.handlers[vector] = builder.handler(name, GUEST_HANDLERS + vector * HANDLER_SPACING, body)
-    builder.layout.name_places()
     return builder.layout
 
 
@@ -178,7 +177,6 @@ def lay_out_host(
     code.default_handler = (
         code.handlers[32] if linux else builder.handler("handler", HOST_HANDLERS + DEFAULT_HANDLER, _IRET)
     )
-    layout.name_places()
     return layout
 
 

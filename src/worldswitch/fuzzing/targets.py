@@ -13,7 +13,7 @@ from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.edits import EditsCodec
 from worldswitch.fuzzing.projection import points
 from worldswitch.fuzzing.twins import agree_outside, alike, comparable
-from worldswitch.machine.compile import compile_scenario, make_options
+from worldswitch.machine.compile import compile_scenario, compile_twin, make_options
 from worldswitch.machine.run import Run, run_plan
 from worldswitch.machine.stretch import Stretches
 from worldswitch.nested.codec import NestedCodec
@@ -108,7 +108,11 @@ class Target:
         judged = []
         known: list[Hit] = []
         for number, path in enumerate(self.paths):
-            plan = compile_scenario(scenario, path, options=self._model)
+            plan = (
+                compile_twin(judged[0].run.plan, path)
+                if judged
+                else compile_scenario(scenario, path, options=self._model)
+            )
             quiet = self._quiet[number]
             if quiet is not None and not judged[0].verdict.findings and alike(judged[0].run, plan, bool(quiet)):
                 known += quiet

@@ -1,6 +1,6 @@
 """From a scenario and an entry path to a plan: everything resolved that a run needs.
 
-Plans are immutable and may be run any number of times.
+Nothing changes a plan once it is made; it may be run any number of times.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from worldswitch.scenario.places import resolve
 _ORDER: Final = {field.name: index for index, field in enumerate(FIELDS)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What a machine executes."""
 
@@ -86,6 +86,20 @@ def compile_scenario(
         guest_arrivals=guest_arrivals,
         impossible=impossible,
     )
+
+
+def compile_twin(plan: Plan, path: EntryPath) -> Plan:
+    """The same scenario on another path, given its plan on one: only what depends on the host's code is made anew."""
+    scenario = plan.scenario
+    host = lay_out_for(
+        path, scenario.host.program, scenario.rounds, scenario.between, _items(scenario.host.handlers), path.linux
+    )
+    host_arrivals, guest_arrivals, impossible = place_events(scenario.events, host)
+    return Plan(
+        scenario, path, plan.options, host, plan.guest, plan.settings, plan.host_idt, plan.guest_idt,
+        tuple(parse_assignment(*pair) for pair in host.assignments), plan.guest_assignments, host_arrivals,
+        guest_arrivals, impossible,
+    )  # fmt: skip
 
 
 def _entry_path(scenario: Scenario, path: str | EntryPath | None) -> EntryPath | None:

@@ -27,7 +27,7 @@ HostArrivals = dict[int, tuple[tuple[int, int], ...]]
 GuestArrivals = dict[tuple[int, int], tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class NestedPlan(Plan):
     """A plan whose guest is L1; ``second`` is the same with L2 as the guest.
 

@@ -7,7 +7,6 @@ A finding is documented, with the reason,
   (``scope.outside``).
 """
 
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Final
 
@@ -35,13 +34,15 @@ ORACLES: Final[tuple[ModuleType, ...]] = (
 NAMES: Final = tuple(str(oracle.NAME) for oracle in ORACLES)
 
 
-@dataclass(slots=True)
 class Verdict:
     """What the oracles say of one run."""
 
-    findings: list[Finding] = field(default_factory=list)
-    documented: list[tuple[Finding, str]] = field(default_factory=list)  # with the reason
-    not_applicable: dict[str, str] = field(default_factory=dict)  # oracle to reason
+    __slots__ = ("documented", "findings", "not_applicable")
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.documented: list[tuple[Finding, str]] = []  # with the reason
+        self.not_applicable: dict[str, str] = {}  # oracle to reason
 
 
 def judge(run: Run) -> Verdict:

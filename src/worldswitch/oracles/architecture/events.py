@@ -4,7 +4,7 @@ The order is that of S4-41, S4-42, S4-36, S4-37 and S6-112. Where implementation
 and INIT in any order, #MC anywhere.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from worldswitch.core.bits import (
     CR4_MCE,
@@ -48,12 +48,15 @@ from worldswitch.oracles.architecture.switch import vmexit
 NMI_WORD: Final = event_word(TYPE_NMI, VECTOR_NMI)
 
 
-class Hold(NamedTuple):
+class Hold:
     """Whether something holds an event: for certain (``must``), or in some implementations only; and what."""
 
-    must: bool
-    why: str
-    rules: tuple[str, ...]
+    __slots__ = ("must", "rules", "why")
+
+    def __init__(self, must: bool, why: str, rules: tuple[str, ...]) -> None:
+        self.must: bool = must
+        self.why: str = why
+        self.rules: tuple[str, ...] = rules
 
 
 def recognise(ref: Reference) -> bool:

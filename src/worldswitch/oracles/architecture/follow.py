@@ -1,6 +1,6 @@
 """The loop: a run followed from its first step to its last."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from worldswitch.core import isa
 from worldswitch.core.bits import DR7_L0, DR7_L1, RFLAGS_IF, RFLAGS_TF
@@ -109,18 +109,22 @@ _CODES: Final = 64
 _known: dict[int, tuple[Code, dict[State, "Stretch"]]] = {}  # by identity of the code, which it holds on to
 
 
-class Stretch(NamedTuple):
+class Stretch:
     """Where a stretch of host code ends, in which state, and whether an event could have been taken in it."""
 
-    steps: int
-    rip: int
-    rflags: int
-    gif: bool
-    shadow: int
-    nmi_mask: int
-    tpr: int
-    gif_set: bool  # at some boundary GIF=1 ...
-    intr_open: bool  # ... and IF=1 too
+    __slots__ = ("gif", "gif_set", "intr_open", "nmi_mask", "rflags", "rip", "shadow", "steps", "tpr")
+
+    def __init__(self, ref: Reference, steps: int, gif_set: bool, intr_open: bool) -> None:
+        cpu = ref.cpu
+        self.steps: int = steps
+        self.rip: int = cpu.regs.rip
+        self.rflags: int = cpu.regs.rflags
+        self.gif: bool = cpu.gif
+        self.shadow: int = cpu.shadow
+        self.nmi_mask: int = ref.nmi_mask
+        self.tpr: int = cpu.tpr
+        self.gif_set: bool = gif_set  # at some boundary GIF=1 ...
+        self.intr_open: bool = intr_open  # ... and IF=1 too
 
 
 def _skip(ref: Reference, mark: int) -> bool:
@@ -176,7 +180,5 @@ def _first_time(ref: Reference, mark: int, known: dict[State, Stretch], key: Sta
         if cpu.debug_trap or cpu.halted or cpu.host_world.frames:
             return True
     if ops[regs.rip] in _ENDS:
-        known[key] = Stretch(
-            ref.step - start, regs.rip, regs.rflags, cpu.gif, cpu.shadow, ref.nmi_mask, cpu.tpr, gif_set, intr_open
-        )
+        known[key] = Stretch(ref, ref.step - start, gif_set, intr_open)
     return ref.step > start

@@ -244,10 +244,14 @@ class Reference:
             self.object("unexpected-handler", f"a handler for {kind} without a cause", "S6-72")
         if self.next_entry < len(self.entries) and self.entries[self.next_entry].step == step:
             self.object("unexpected-entry", "VMRUN loaded a guest where it had to fault", "S7-07")
-        for number, records in ((self.next_acknowledged, self.acknowledged), (self.next_superseded, self.superseded),
-                                (self.next_discarded, self.discarded)):  # fmt: skip
-            if number < len(records) and records[number][0] == step:
-                self.object("unexpected-event", "an event left its latch, or was dropped, without a cause", "I-06")
+        if (
+            self.sees_superseded()
+            or (
+                self.next_acknowledged < len(self.acknowledged) and self.acknowledged[self.next_acknowledged][0] == step
+            )
+            or (self.next_discarded < len(self.discarded) and self.discarded[self.next_discarded][0] == step)
+        ):
+            self.object("unexpected-event", "an event left its latch, or was dropped, without a cause", "I-06")
 
     def next_record(self) -> int:
         """The step of the next record or arrival after the present one; the run's last where there is none."""

@@ -144,28 +144,28 @@ def legal_injection(vmcb: Vmcb) -> bool | None:
 
 def consistent(vmcb: Vmcb, host_cr0: int) -> bool:
     """The checks of section 6.2."""
-    return not any((
-        *_bad_state(vmcb.save),
-        not vmcb.intercepts[EXIT_VMRUN],  # S6-31
-        vmcb.asid == 0,
-        vmcb.msrpm_base_pa // 0x1000 * 0x1000 > PHYSICAL_LIMIT - 0x2000,
-        vmcb.iopm_base_pa // 0x1000 * 0x1000 > PHYSICAL_LIMIT - 0x3000,
-        vmcb.np_enable and not host_cr0 & CR0_PG,  # S6-35
-        vmcb.v_nmi_enable and not vmcb.intercepts[EXIT_NMI],  # S6-33
-    ))  # fmt: skip
+    return not (
+        _bad_state(vmcb.save)
+        or not vmcb.intercepts[EXIT_VMRUN]  # S6-31
+        or vmcb.asid == 0
+        or vmcb.msrpm_base_pa // 0x1000 * 0x1000 > PHYSICAL_LIMIT - 0x2000
+        or vmcb.iopm_base_pa // 0x1000 * 0x1000 > PHYSICAL_LIMIT - 0x3000
+        or (vmcb.np_enable and not host_cr0 & CR0_PG)  # S6-35
+        or (vmcb.v_nmi_enable and not vmcb.intercepts[EXIT_NMI])  # S6-33
+    )
 
 
-def _bad_state(save: Registers) -> tuple[bool, ...]:
+def _bad_state(save: Registers) -> bool:
     paged_long = bool(save.efer & EFER_LME and save.cr0 & CR0_PG)
     return (  # S6-30
-        not save.efer & EFER_SVME,
-        bool(save.efer & ~EFER_DEFINED),
-        bool(save.cr0 & CR0_NW) and not save.cr0 & CR0_CD,
-        max(save.cr0, save.dr6, save.dr7) > 0xFFFF_FFFF,
-        bool(save.cr4 & ~CR4_DEFINED),
-        bool(save.efer & EFER_LMA) and save.cr3 >= PHYSICAL_LIMIT,
-        paged_long and not save.cr4 & CR4_PAE,
-        paged_long and not save.cr0 & CR0_PE,
-        paged_long and save.cs_long and save.cs_big,
-        bool(save.cr4 & CR4_CET) and not save.cr0 & CR0_WP,  # S6-34
+        not save.efer & EFER_SVME
+        or bool(save.efer & ~EFER_DEFINED)
+        or bool(save.cr0 & CR0_NW and not save.cr0 & CR0_CD)
+        or max(save.cr0, save.dr6, save.dr7) > 0xFFFF_FFFF
+        or bool(save.cr4 & ~CR4_DEFINED)
+        or bool(save.efer & EFER_LMA and save.cr3 >= PHYSICAL_LIMIT)
+        or (paged_long and not save.cr4 & CR4_PAE)
+        or (paged_long and not save.cr0 & CR0_PE)
+        or (paged_long and save.cs_long and save.cs_big)
+        or bool(save.cr4 & CR4_CET and not save.cr0 & CR0_WP)  # S6-34
     )

@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "explain": "a rule: its text, source, code and tests; a finding: what it rests on",
     "fuzz": "a coverage-guided campaign with atheris: findings are recorded, reduced and replayed",
     "smoke": "the bounded, seeded check for CI",
+    "report": "a campaign as a self-contained HTML page",
     "acknowledge": "a known finding, with a reason: still shown, of no effect on the exit code",
     "minimize": "the smallest scenario with the same signature",
     "check": "every scenario of a bounded space, smallest first",

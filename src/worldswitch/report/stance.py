@@ -110,7 +110,7 @@ def stance_as_json(stance: Stance) -> dict[str, Any]:
             {
                 "signature": finding.signature,
                 "message": finding.message,
-                "rules": [_rule_as_json(rule) for rule in finding.rules],
+                "rules": [rule_as_json(rule) for rule in finding.rules],
                 "stands_only_on": [
                     _option_as_json(stance, option, "gone_with", values)
                     for option, values in stance.needed(finding.signature).items()
@@ -139,20 +139,21 @@ def _option_lines(stance: Stance, option: str, what: str, screen: Screen) -> Ite
 
 
 def _option_as_json(stance: Stance, option: str, what: str, values: list[str]) -> dict[str, Any]:
-    rules = [_rule_as_json(rule) for rule in BY_NAME[option].rules]
+    rules = [rule_as_json(rule) for rule in BY_NAME[option].rules]
     return {"option": option, "value": stance.value(option), what: values, "rules": rules}
 
 
 def _is_disputed(option: str) -> bool:
-    return any(_rule_as_json(rule)["confidence"] in ("disputed", "uncertain") for rule in BY_NAME[option].rules)
+    return any(rule_as_json(rule)["confidence"] in ("disputed", "uncertain") for rule in BY_NAME[option].rules)
 
 
 def _rule_lines(name: str, screen: Screen, indent: str) -> list[str]:
-    rule = _rule_as_json(name)
+    rule = rule_as_json(name)
     return screen.wrapped(f"{name} ({rule['confidence']}): {rule['text']}", indent, indent + "  ")
 
 
-def _rule_as_json(name: str) -> dict[str, str]:
+def rule_as_json(name: str) -> dict[str, str]:
+    """A rule's id, confidence and text; raises ``InputError`` for one that does not exist."""
     fact = find(name)
     text = fact.expected if isinstance(fact, Row) else fact.text
     return {"id": fact.id, "confidence": fact.confidence, "text": text}

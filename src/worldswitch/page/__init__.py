@@ -1,0 +1,1 @@
+"""A campaign as one self-contained HTML page: no script, no request to anywhere."""

@@ -10,7 +10,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from worldswitch.machine.trace import Row
-from worldswitch.page.markup import Children, code, el, place, scrolling, table
+from worldswitch.page.markup import Children, code, el, ids, place, scrolling, table
 from worldswitch.paths.model import EntryPath
 from worldswitch.report.align import align
 from worldswitch.report.listing import walk
@@ -24,7 +24,7 @@ _HEADS: Final = (
 LEGEND: Final = (
     "Each line is the boundary before an instruction of the path, in the plainest run: nothing injected, no event. NMI "
     "and IRQ say whether such a handler can run there. GIF and IF do not block exceptions: the map says which state "
-    "their handler would find. A line on which the paths differ says so."
+    "their handler would find. Cells are filled where a handler can run, and where it would find interrupts enabled."
 )
 
 
@@ -34,22 +34,15 @@ def exposure(paths: Sequence[EntryPath], label: str) -> Element:
     body = el("tbody")
     for line in align(runs):
         rows = [item if isinstance(item, Row) else None for item in line.items]
-        there = [_exposed(row) for row in rows if row]
-        differs = len(there) == len(rows) and len(set(there)) > 1
         cells: list[Children] = [place(line.landmark)]
         for number, row in enumerate(rows):
             cells += _cells(row, number > 0)
-        cells += [el("td", "differs" if differs else "")] if len(paths) > 1 else []
-        classes = [name for name, on in (("first", line.landmark), ("differs", differs)) if on]
-        body.append(el("tr", cells, class_=" ".join(classes) or None))
+        body.append(el("tr", cells, class_="first" if line.landmark else None))
     groups = [el("th", path.name, scope="colgroup", colspan=len(_HEADS) + 1) for path in paths]
     heads: list[Children] = [el("th", "place", scope="col")]
     for number in range(len(paths)):
         heads.append(el("th", "instruction", scope="col", class_="edge" if number else None))
         heads += [el("th", el("abbr", name, title=about), scope="col") for name, about in _HEADS]
-    if len(paths) > 1:
-        heads.append(el("th", "compared", scope="col"))
-        groups.append(el("td"))
     head = el("thead", el("tr", el("td"), groups), el("tr", heads))
     return scrolling(label, el("table", el("caption", label), head, body, class_="exposure"))
 
@@ -64,7 +57,7 @@ def aspects(first: EntryPath, second: EntryPath) -> Element:
             aspect.name,
             aspect.first,
             el("em", "unchanged") if aspect.same else el("strong", aspect.second),
-            ", ".join(aspect.rules),
+            ids(aspect.rules),
         )
         for aspect in compare(Side(first), Side(second))
     ]

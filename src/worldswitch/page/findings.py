@@ -5,8 +5,8 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from worldswitch.core.options import BY_NAME
-from worldswitch.fuzzing.store import Record
-from worldswitch.page.markup import Children, code, cut, duration, el, figure, grouped, listing, table
+from worldswitch.fuzzing.view import Record
+from worldswitch.page.markup import Children, code, cut, duration, el, figure, grouped, listing, prose, table
 from worldswitch.page.source import Campaign, Evidence, evidence
 from worldswitch.page.timelines import timelines
 from worldswitch.result import as_json
@@ -38,12 +38,10 @@ def overview(campaign: Campaign) -> list[Children]:
             link = el("a", record.signature, href=f"#finding-{number}")
         shown = [el("li", f"{path}: {figure(max(1, count), 'case')}") for path, count in record.paths.items()]
         status = dict.fromkeys(campaign.status(record, path) for path in record.paths)
-        rows.append([
-            number, link, el("ul", shown, class_="plain"), duration(record.first_second),
-            [el("span", _STATUS[word], class_="known" if word == "acknowledged" else "bad") for word in status],
-            ", ".join(record.disputed) or "nothing disputed",
-        ])  # fmt: skip
-    heads = ("no.", "signature", "paths that show it", "first after", "status", "rests on")
+        says = [el("span", _STATUS[word], class_="known" if word == "acknowledged" else "bad") for word in status]
+        rests = ", ".join(record.disputed) or "nothing disputed"
+        rows.append([number, link, says, el("ul", shown, class_="plain"), duration(record.first_second), rests])
+    heads = ("no.", "signature", "status", "paths that show it", "first after", "rests on")
     parts: list[Children] = [table("Findings, those that count first", heads, rows, "prose")]
     if len(campaign.records) > OVERVIEW:
         parts.append(el("p", f"Cut: {figure(len(campaign.records) - OVERVIEW, 'more finding')} not listed; "
@@ -70,21 +68,24 @@ def _finding(campaign: Campaign, record: Record, number: int) -> Element:
         el("h3", f"{number}. ", el("span", record.signature, class_="signature"), id=f"{name}-title"),
         el("p", cut(record.message, 2000), class_="lead"),
         _facts(campaign, record),
-        [el("p", cut(line, 1000), class_="trouble") for line in found.trouble],
+        [
+            el("p", cut(line, 1000), class_="trouble")
+            for line in ([record.problem] if record.problem else []) + found.trouble
+        ],
     ]
     if found.scenario is not None:
         about = found.scenario.about
         parts.append(el("h4", "The scenario"))
         parts.append(el("p", cut(about, 2000)) if about and about != record.message else None)
         parts.append(listing(f"Scenario of finding {number}", cut(found.text, SCENARIO)))
-    if found.file is not None:
-        parts += [el("h4", "How to reproduce it"), *_commands(campaign, record, found)]
     if found.results:
         parts += [
             el("h4", "What happened"),
             _exits(found, record, number),
             timelines(found.results, f"Timelines of finding {number}, beside each other"),
         ]
+    if found.file is not None:
+        parts += [el("h4", "How to reproduce it"), *_commands(campaign, record, found)]
     parts += [el("h4", "What it rests on"), *_rests_on(record)]
     return el("article", parts, id=name, aria_labelledby=f"{name}-title")
 
@@ -95,10 +96,12 @@ def _facts(campaign: Campaign, record: Record) -> Element:
     rows: list[tuple[str, Children]] = [
         ("shown by", ", ".join(paths)),
         ("not seen on", ", ".join(silent) or "no path of this campaign"),
-        ("first seen", f"after {figure(record.first_execution, 'execution')} on {record.first_path}, "
-                       f"{duration(record.first_second)} into the campaign"),
+        ("first seen", f"{_moment(record.first_seen)}after {figure(record.first_execution, 'execution')}, "
+                       f"{duration(record.first_second)} into the campaign, on {record.first_path}"),
+        ("last seen", _last(campaign, record)),
         ("model", record.profile + "".join(f", {name}={value}" for name, value in record.options.items())),
-        ("reduced", "yes" if record.minimized else "no"),
+        *((f"under profile {name}", ", ".join(on) or "no path shows it") for name, on in record.shown_on.items()),
+        ("reduced", "yes" if record.minimized else "not yet"),
         ("replayed", "yes: the scenario shows it again" if record.replayed else "not yet"),
     ]  # fmt: skip
     for path in record.paths:
@@ -111,23 +114,36 @@ def _facts(campaign: Campaign, record: Record) -> Element:
     return el("dl", [el("div", el("dt", term), el("dd", says)) for term, says in rows], class_="facts")
 
 
+def _moment(date: str) -> str:
+    return f"{date}, " if date else ""
+
+
+def _last(campaign: Campaign, record: Record) -> str:
+    """When a finding was last seen, and for how long it has not been since."""
+    if not record.last_execution:
+        return "not recorded"
+    since = max(0, campaign.view.totals.executions - record.last_execution)
+    return (
+        f"{_moment(record.last_seen)}after {figure(record.last_execution, 'execution')}; {figure(since, 'case')} since"
+    )
+
+
 def _commands(campaign: Campaign, record: Record, found: Evidence) -> list[Children]:
     file = shlex.quote(str(found.file))
     folder = shlex.quote(str(found.file.parent)) if found.file else ""
     paths = ",".join(result.path for result in found.results)
     beside = f" --path {shlex.quote(paths)}" if len(found.results) > 1 else ""
-    commands = (
+    commands: list[tuple[str, str]] = [
         ("step by step", f"worldswitch run {file}{beside}"),
         ("why", f"worldswitch explain {folder}"),
         ("on QEMU's SVM", f"worldswitch replay {folder} --on qemu"),
         ("as a file for pytest", f"worldswitch export {folder} --to pytest"),
         ("kept as a regression", f"worldswitch promote {folder}"),
         ("known, with a reason", f"worldswitch acknowledge {shlex.quote(record.signature)} --reason TEXT"),
-    )
-    text = "\n".join(f"{command}  # {about}" for about, command in commands)
+    ]
     return [
         el("p", "Save the scenario above as a file, or use the one in the campaign: ", code(str(found.file)), "."),
-        listing(f"Commands for {record.signature}", text),
+        el("dl", [el("div", el("dt", about), el("dd", code(text))) for about, text in commands], class_="facts"),
     ]
 
 
@@ -160,7 +176,7 @@ def _rests_on(record: Record) -> list[Children]:
         except InputError:
             items.append(el("li", el("strong", name), ": a rule that this version does not know"))
             continue
-        items.append(el("li", el("strong", rule["id"]), f" ({rule['confidence']}): {rule['text']}"))
+        items.append(el("li", el("strong", rule["id"]), f" ({rule['confidence']}): ", prose(rule["text"])))
     parts: list[Children] = [el("ul", items)] if items else []
     if not record.stands_only_on:
         parts.append(el("p", f"It stands under every value of all {grouped(len(BY_NAME))} model options."))

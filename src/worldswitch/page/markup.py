@@ -90,6 +90,27 @@ def code(text: str) -> Element:
     return el("code", text)
 
 
+def prose(text: str) -> list[Children]:
+    """A text of the facts: code in backticks and **strong** words become elements, all else stays as it is."""
+    parts: list[Children] = []
+    for part in re.split(r"(`[^`\n]+`|\*\*[^*\n]+\*\*)", text):
+        if part.startswith("`") and part.endswith("`") and len(part) > 2:
+            parts.append(code(part[1:-1]))
+        elif part.startswith("**") and part.endswith("**") and len(part) > 4:
+            parts.append(el("strong", part[2:-2]))
+        else:
+            parts.append(part)
+    return parts
+
+
+def ids(names: Iterable[str]) -> list[Children]:
+    """Rule ids in a row, each of which stays on one line."""
+    parts: list[Children] = []
+    for number, name in enumerate(names):
+        parts += [", " if number else None, el("span", name, class_="id")]
+    return parts
+
+
 def listing(label: str, text: str) -> Element:
     """A block of code, which the keyboard can scroll."""
     return el("pre", el("code", text), tabindex=0, role="group", aria_label=label)
@@ -109,7 +130,7 @@ def duration(seconds: float) -> str:
     """A time in the two units that matter."""
     whole = max(0, int(seconds))
     if whole < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{max(0.0, seconds):.1f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds <= 0 else f"{seconds:.1f} s"
     for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
         if whole >= size:
             rest = whole % size // part

@@ -8,10 +8,13 @@ import worldswitch
 from worldswitch.errors import InputError
 from worldswitch.page import exposure, findings, matrix, timelines
 from worldswitch.page.charts import Mark, chart, rates
-from worldswitch.page.markup import Children, code, cut, duration, el, figure, grouped, serialise
+from worldswitch.page.markup import Children, code, cut, duration, el, figure, grouped, serialise, table
 from worldswitch.page.source import SHOWN_PATHS, Campaign
 from worldswitch.paths.catalogue import find
 from worldswitch.paths.model import EntryPath
+
+ROWS: Final = 50
+"""Runs, failures and events that are shown at the most, the latest ones."""
 
 _SECTIONS: Final = (
     ("findings", "Findings"),
@@ -62,12 +65,12 @@ def page(campaign: Campaign) -> str:
 
 def verdict(campaign: Campaign) -> str:
     """The campaign in a sentence."""
-    if not campaign.executions:
+    if not campaign.view.totals.executions:
         return "nothing executed yet"
     new = sum(campaign.is_new(record) for record in campaign.records)
     known = len(campaign.records) - new
     if not campaign.records:
-        return f"no finding in {figure(campaign.executions, 'case')}"
+        return f"no finding in {figure(campaign.view.totals.executions, 'case')}"
     said = figure(new, "finding") if new else "no new finding"
     return said + (f", {known} acknowledged" if known else "")
 
@@ -83,15 +86,15 @@ def _summary(campaign: Campaign) -> list[Children]:
 
 
 def _figures(campaign: Campaign) -> Element:
-    last = campaign.samples[-1] if campaign.samples else None
+    totals = campaign.view.totals
     news = max((record.first_second for record in campaign.records), default=None)
-    rate = campaign.executions / campaign.seconds if campaign.seconds else 0
+    rate = totals.executions / totals.seconds if totals.seconds else 0
     rows = [
-        ("cases on each path", grouped(campaign.executions)),
-        ("time", duration(campaign.seconds)),
+        ("cases", grouped(totals.executions)),
+        ("time", duration(totals.seconds)),
         ("cases a second", f"{rate:.0f}" if rate else "none"),
-        ("states reached", grouped(last.points) if last else "not recorded"),
-        ("corpus", grouped(last.corpus) if last else "not recorded"),
+        ("states reached", grouped(totals.features) if totals.features else "not recorded"),
+        ("corpus", grouped(totals.corpus) if totals.corpus else "not recorded"),
         ("last new finding", "none" if news is None else f"after {duration(news)}"),
     ]
     return el("dl", [el("div", el("dt", name), el("dd", value)) for name, value in rows], class_="tiles")
@@ -134,20 +137,23 @@ def _exposure(campaign: Campaign) -> list[Children]:
 
 
 def _growth(campaign: Campaign) -> list[Children]:
-    if len(campaign.samples) < 2:
+    samples = campaign.view.samples
+    if len(samples) < 2:
         return [el("p", "Too few samples were recorded to draw growth over time.")]
     marks = [
         Mark(record.first_second, str(number), record.signature)
         for number, record in enumerate(campaign.records[: findings.IN_FULL], 1)
     ]
-    samples = campaign.samples
     executions = [(sample.second, float(sample.executions)) for sample in samples]
     charts = [
-        chart("chart-points", "States reached", [(s.second, float(s.points)) for s in samples], marks),
+        chart("chart-points", "States reached", [(s.second, float(s.features)) for s in samples], marks),
         chart("chart-corpus", "Corpus", [(s.second, float(s.corpus)) for s in samples]),
-        chart("chart-findings", "Findings", [(s.second, float(s.findings)) for s in samples], marks),
+        chart("chart-findings", "Findings", [(s.second, float(s.findings)) for s in samples]),
         chart("chart-rate", "Cases a second", rates(executions) or executions),
     ]
+    if any(sample.workers for sample in samples):
+        memory = [(s.second, float(sum(s.workers.values()))) for s in samples]
+        charts.append(chart("chart-memory", "Memory of all workers, MB", memory))
     note = "Times are of fuzzing, from the campaign's beginning. " + (
         "Dashed lines are findings, by number, when first seen." if marks else ""
     )
@@ -155,19 +161,47 @@ def _growth(campaign: Campaign) -> list[Children]:
 
 
 def _campaign(campaign: Campaign) -> list[Children]:
-    options = ", ".join(f"{name}={value}" for name, value in campaign.options.items())
+    view = campaign.view
+    options = ", ".join(f"{name}={value}" for name, value in dict(view.description.get("options") or {}).items())
     rows: list[tuple[str, Children]] = [
         ("directory", code(str(campaign.directory))),
-        ("target", campaign.target),
-        ("paths", ", ".join(campaign.paths)),
-        ("model", campaign.profile + (f", {options}" if options else "")),
-        ("cases", grouped(campaign.executions)),
-        ("time", duration(campaign.seconds)),
+        ("model", str(view.description.get("profile") or "amd") + (f", {options}" if options else "")),
+        *(("not read", note) for note in view.notes),
     ]
     parts: list[Children] = [
         el("dl", [el("div", el("dt", name), el("dd", value)) for name, value in rows], class_="facts")
     ]
+    parts.append(
+        table(
+            "Targets and their paths",
+            ("lane", "target", "paths", "cases", "states reached"),
+            [(e.name, e.target, ", ".join(e.paths), grouped(e.executions), grouped(e.features)) for e in view.lanes],
+            "prose",
+        )
+    )
+    if view.runs:
+        runs = [
+            (one.id, one.started, one.outcome or "did not end by itself", grouped(one.executions),
+             duration(one.seconds), one.jobs, one.seed, one.version)
+            for one in view.runs[-ROWS:]
+        ]  # fmt: skip
+        heads = ("run", "started", "ended", "cases", "time", "jobs", "seed", "version")
+        parts += [table("Runs", heads, runs), _left_out(len(view.runs), "run")]
+    if view.failures:
+        failures = [
+            (one.id, one.wall, one.lane, one.outcome, cut(one.summary, 300), one.file) for one in view.failures[-ROWS:]
+        ]
+        columns = ("no.", "when", "lane", "outcome", "what", "its input")
+        parts += [table("Workers that failed", columns, failures, "prose"), _left_out(len(view.failures), "failure")]
+    if view.events:
+        events = [(one.id, one.wall, cut(one.text, 300)) for one in view.events[-ROWS:]]
+        parts.append(table("What happened to the campaign", ("no.", "when", "what"), events, "prose"))
+        parts.append(_left_out(len(view.events), "event"))
     stale = campaign.sorting.lines()[len(campaign.sorting.acknowledged) :]
     if stale:
         parts += [el("h3", "Acknowledgements to look at"), el("ul", [el("li", line) for line in stale])]
     return parts
+
+
+def _left_out(count: int, noun: str) -> Children:
+    return el("p", f"Cut: {figure(count - ROWS, f'earlier {noun}')} not shown.", class_="cut") if count > ROWS else None

@@ -1,12 +1,14 @@
-"""What the page says of a campaign, read from its directory."""
+"""What the page says of a campaign: the view of its directory, what is acknowledged, and its findings run again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.acknowledged import Entry, Sorted, sort
-from worldswitch.fuzzing.store import Record, read_json, read_records
+from worldswitch.fuzzing.view import CampaignView, Record, open_read
+from worldswitch.paths.catalogue import names
 from worldswitch.result import Result, Variant, execute
 from worldswitch.scenario.model import Scenario
 from worldswitch.scenario.read import parse_scenario
@@ -16,30 +18,26 @@ SHOWN_PATHS: Final = 3
 """Timelines beside each other at the most."""
 
 
-class Sample(NamedTuple):
-    """Where a campaign stood at one time."""
-
-    second: float  # of fuzzing, from the campaign's beginning
-    executions: int
-    points: int
-    corpus: int
-    findings: int
-
-
 @dataclass(slots=True)
 class Campaign:
-    """A campaign as its directory tells it."""
+    """A campaign, its findings in the order of the page: those that count first."""
 
-    directory: Path
-    target: str = ""
-    paths: list[str] = field(default_factory=list)
-    profile: str = ""
-    options: dict[str, str] = field(default_factory=dict)
-    executions: int = 0
-    seconds: float = 0.0
-    records: list[Record] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
+    view: CampaignView
     sorting: Sorted = field(default_factory=Sorted)
+    records: list[Record] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.records = sorted(self.view.records, key=lambda record: not self.is_new(record))
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths that the campaign runs on, as findings name them."""
+        return list(dict.fromkeys(path for lane in self.view.lanes for path in lane.paths))
+
+    @property
+    def directory(self) -> Path:
+        """Where the campaign is."""
+        return self.view.directory
 
     def status(self, record: Record, path: str) -> str:
         """``new``, ``acknowledged`` or ``expired``."""
@@ -52,27 +50,10 @@ class Campaign:
         return any(self.status(record, path) != "acknowledged" for path in record.paths)
 
 
-def read_campaign(directory: Path, known: list[Entry]) -> Campaign:
-    """The campaign in a directory, findings that count first; raises ``InputError``."""
-    state = directory / "campaign.json"
-    if not directory.is_dir():
-        raise InputError("is no directory", str(directory))
-    if not state.exists():
-        raise InputError("holds no campaign: there is no campaign.json", str(directory))
-    data = read_json(state)
-    try:
-        about: dict[str, Any] = data["description"]
-        totals: dict[str, Any] = data["totals"]
-        campaign = Campaign(
-            directory, str(about["target"]), [str(path) for path in about["paths"]], str(about["profile"]),
-            {str(name): str(value) for name, value in about["options"].items()}, int(totals["executions"]),
-            float(totals["seconds"]), read_records(directory),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError("damaged: it does not describe a campaign", str(state)) from None
-    campaign.sorting = sort([(record.signature, path) for record in campaign.records for path in record.paths], known)
-    campaign.records.sort(key=lambda record: (not campaign.is_new(record), record.first_second, record.signature))
-    return campaign
+def read_campaign(directory: Path, known: Sequence[Entry] = ()) -> Campaign:
+    """The campaign in a directory; raises ``InputError``."""
+    view = open_read(directory)
+    return Campaign(view, sort([(record.signature, path) for record in view.records for path in record.paths], known))
 
 
 @dataclass(slots=True)
@@ -117,12 +98,18 @@ def evidence(campaign: Campaign, record: Record) -> Evidence:
 
 
 def shown_paths(campaign: Campaign, record: Record, scenario: Scenario) -> list[str]:
-    """The campaign's paths in their order where they are few; else one that shows the finding and one that does not."""
-    if not scenario.path and scenario.nested is None:
+    """The paths whose timelines stand beside each other; "" is the scenario's own.
+
+    The campaign's paths in their order where they are few; else the scenario's own, and one that does not show the
+    finding. An edited path stands beside the path that was edited.
+    """
+    if not scenario.path:
         return [""]
-    if scenario.path.endswith(".toml") or scenario.path not in campaign.paths:
-        return [""]
-    if len(campaign.paths) <= SHOWN_PATHS:
-        return list(campaign.paths)
-    others = [path for path in campaign.paths if path not in record.paths][:1]
-    return [scenario.path, *others]
+    if "~" in scenario.path:
+        from worldswitch.paths.edits import split
+
+        return [split(scenario.path)[0], ""]
+    known = [path for path in campaign.paths if path in names()]
+    if scenario.path in known and len(known) <= SHOWN_PATHS:
+        return known
+    return ["", *[path for path in known if path not in record.paths and path != scenario.path][:1]]

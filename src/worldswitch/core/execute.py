@@ -360,6 +360,8 @@ def _software_interrupt(cpu: Cpu, op: int, arg: int) -> int:
         return DIVERTED
     # The #DB of ICEBP is not subject to the #DB intercept (APM2 15.12.2)
     if op != OP_ICEBP and cpu.guest and cpu.vmcb.intercepts[EXIT_EXCEPTION + vector]:
+        if cpu.options.exception_intercept_ends_shadow:
+            cpu.shadow = SHADOW_NONE  # S10-62
         instruction_exit(cpu, EXIT_EXCEPTION + vector, next_rip)  # S1-71: INT3 and INTO exits have nRIP
         return DIVERTED
     deliver(cpu, KIND_SOFT, event_word(TYPE_EXCEPTION, vector), next_rip, op != OP_ICEBP)

@@ -8,7 +8,7 @@ import pytest
 from tests.replay.test_encode import QEMU, log_of, record_of
 
 from worldswitch.cli import main
-from worldswitch.replay import batch, crosscheck, kvm, qemu
+from worldswitch.replay import batch, kvm, qemu, reduce
 from worldswitch.scenario.read import read_scenario
 
 GOLDEN = str(Path(__file__).parents[2] / "corpus" / "golden.toml")
@@ -82,6 +82,8 @@ def test_nothing_comparable_is_no_verdict(tmp_path: Path, capsys: pytest.Capture
         (["crosscheck", "--runs", "0"], "--runs: expected a number from 1"),
         (["crosscheck", "--set", "speed=high"], "--set: unknown model option 'speed'"),
         (["crosscheck", "--on", "xen"], "invalid choice"),
+        (["crosscheck", "--mutant", "no-such"], "no mutant 'no-such'"),
+        (["crosscheck", "--mutant", "sti-missing"], "--mutant: sti-missing is not a defect of the processor model"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,11 +123,28 @@ def test_the_golden_scenario_and_its_fixed_twin_on_qemu(capsys: pytest.CaptureFi
 
 
 @needs_qemu
+def test_a_planted_defect_makes_a_crosscheck_fail(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduce, "MOST_STARTS", 1)
+    assert main(["crosscheck", "--runs", "60"]) == 0
+    shown = capsys.readouterr().out
+    assert "60 compared" in shown
+    assert "exits with a shadow in int_state" in shown
+    assert "less than half is comparable" in shown
+    assert main(["crosscheck", "--runs", "60", "--mutant", "exit-reports-no-shadow"]) == 1
+    shown = capsys.readouterr().out
+    assert "crosscheck.qemu.exits.int-state" in shown
+    assert "the model says 0x0, observed 0x1" in shown
+    assert main(["crosscheck", "--runs", "20"]) == 0, "the defect stayed planted"
+
+
+@needs_qemu
 def test_a_crosscheck_keeps_its_findings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the model's option wrong; the files are scenarios that ``replay`` takes."""
-    monkeypatch.setitem(crosscheck.TRIES, "qemu", 5)
+    monkeypatch.setattr(reduce, "MOST_STARTS", 3)
     out = str(tmp_path / "out")
     words = ["--runs", "40", "--set", "invalid_exit_code_width=64"]
     assert main(["crosscheck", *words, "--out", out, "--json"]) == 1

@@ -1,7 +1,9 @@
 """The crosscheck: what it draws, that it finds a wrong rule of the model and reduces it, and a small one on QEMU."""
 
 import shutil
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +11,21 @@ from tests.replay.standins import ModelAsImplementation
 
 from worldswitch.core import delivery, shadow
 from worldswitch.core.bits import EXIT_NPF
+from worldswitch.fuzzing.minimize import size
 from worldswitch.replay import bochs, qemu
 from worldswitch.replay.answer import cache_directory, target_of
-from worldswitch.replay.crosscheck import Crosscheck, Difference, crosscheck
+from worldswitch.replay.crosscheck import SHOWN, Crosscheck, Difference, crosscheck, reduce_difference
 from worldswitch.replay.generate import scenarios
+from worldswitch.replay.observed import Observed
+from worldswitch.replay.record import Record
+from worldswitch.replay.reduce import MOST_STARTS
 from worldswitch.replay.target import TARGETS
+from worldswitch.scenario.read import read_scenario
 from worldswitch.scenario.write import scenario_text
 
 QEMU = TARGETS["qemu"]
 RUNS = 150
+GOLDEN = Path(__file__).parents[2] / "corpus" / "golden.toml"
 
 needs_qemu = pytest.mark.skipif(
     shutil.which(qemu.PROGRAM) is None or shutil.which("gcc") is None,
@@ -26,13 +34,13 @@ needs_qemu = pytest.mark.skipif(
 
 
 def test_the_same_seed_draws_the_same_scenarios() -> None:
-    first, again, other = ([scenario_text(s) for s in islice(scenarios(seed), 60)] for seed in (3, 3, 4))
+    first, again, other = ([scenario_text(s) for s in islice(scenarios(seed, QEMU), 60)] for seed in (3, 3, 4))
     assert first == again
     assert first != other
 
 
 def test_the_fuzzers_cases_are_among_them() -> None:
-    drawn = list(islice(scenarios(1), 300))
+    drawn = list(islice(scenarios(1, QEMU), 300))
     paths = {scenario.path for scenario in drawn[::2]}
     assert paths == {"linux-6.1", "linux-6.14", ""}
     assert any("lock_acquire" in scenario.host.program for scenario in drawn), "a word of the codec alone"
@@ -59,6 +67,60 @@ def test_a_wrong_option_is_found_and_reduced() -> None:
     assert small.settings["vmcb.eventinj"] & 0x7FF in (0x304, 0x305)
     assert not small.events
     assert small.profile == "qemu-7.2"
+
+
+def test_reducing_asks_about_many_scenarios_at_once() -> None:
+    """The smallest scenario for a profile that lacks the quirk is the golden one but for its event."""
+    starts = []
+
+    def run(records: list[Record]) -> list[Observed | None]:
+        starts.append(len(records))
+        return runner(records)
+
+    runner = ModelAsImplementation("qemu-7.2")
+    scenario = read_scenario(str(GOLDEN))
+    overrides = (("bleed_sti_shadow", "off"),)
+    difference = Difference("crosscheck.qemu.exits.int-state", scenario, [])
+    small = reduce_difference(difference, QEMU, overrides, run)
+    assert small is not None
+    assert size(small) <= size(replace(scenario, expect=None))
+    assert (small.path, len(small.events), small.rounds) == ("linux-6.1", 0, 1)
+    assert max(starts) > 10
+    assert len(starts) <= MOST_STARTS
+
+
+def test_a_disagreement_of_a_batch_alone_is_kept_unreduced() -> None:
+    """An answer that depends on the scenarios before it: put alone, each agrees."""
+
+    def run(records: list[Record]) -> list[Observed | None]:
+        answers = runner(records)
+        if len(records) > 1:
+            for answer in answers:
+                assert answer is not None
+                for record in answer.exits:
+                    record["int_state"] ^= 1
+        return answers
+
+    runner = ModelAsImplementation("qemu-7.2")
+    (difference,) = crosscheck(QEMU, 30, 1, run=run).differences
+    assert (difference.signature, difference.minimized) == ("crosscheck.qemu.exits.int-state", None)
+
+
+def test_what_was_observed_is_counted() -> None:
+    result = crosscheck(QEMU, RUNS, 1, run=ModelAsImplementation("qemu-7.2"))
+    assert set(result.shown) == set(SHOWN)
+    assert all(result.shown[name] for name in SHOWN)
+    assert {"npf", "vmmcall", "intr", "invalid"} <= set(result.exits)
+    assert result.share == result.runs / result.drawn
+
+
+def test_samples_leave_out_what_the_implementation_lacks() -> None:
+    drawn = list(islice(scenarios(1, TARGETS["bochs"]), 400))[1::2]
+    assert not any(
+        scenario.settings.get("vmcb.vgif_enable") or scenario.settings.get("vmcb.v_irq") for scenario in drawn
+    )
+    assert not any(event.kind == "smi" for scenario in drawn for event in scenario.events)
+    assert any(scenario.settings.get("vmcb.vgif_enable") for scenario in list(islice(scenarios(1, QEMU), 400))[1::2])
 
 
 def test_an_implementation_that_never_answers_is_no_agreement() -> None:

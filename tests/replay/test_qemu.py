@@ -86,7 +86,7 @@ def test_random_scenarios_are_reported_completely(cache: Path) -> None:
     random = Random(1)
     records: list[Record] = []
     while len(records) < 40:
-        record = encode(compile_scenario(sample(random), None, QEMU.profile), QEMU)
+        record = encode(compile_scenario(sample(random, QEMU), None, QEMU.profile), QEMU)
         if isinstance(record, Record):
             records.append(record)
     for record, observed in zip(records, run_batch(records, cache, timeout=120), strict=True):

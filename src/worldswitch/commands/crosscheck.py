@@ -4,11 +4,15 @@ The scenarios are the fuzzer's own. Each is executed by a boot image under QEMU,
 model under that implementation's profile. Every disagreement is a finding, reduced to the smallest scenario that shows
 it; --out keeps them as replayable files. Known differences of an implementation are options in its profile.
 
-Exit codes: 0 no disagreement, 1 a disagreement, 3 nothing was comparable.
+That a check can fail is shown with a wrong rule in the model: --set turns an option back, --mutant plants one of the
+processor's defects that `worldswitch mutants --list` names.
+
+Exit codes: 0 no disagreement, 1 a disagreement, 2 bad input or no such implementation here, 3 nothing was comparable.
 """
 
 import argparse
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS, EXIT_NO_VERDICT
@@ -22,6 +26,7 @@ EXAMPLES = """
 worldswitch crosscheck --on qemu --runs 20000
 worldswitch crosscheck --on bochs --runs 2000 --seed 7 --out differences
 worldswitch crosscheck --runs 500 --set virq_priority=greater
+worldswitch crosscheck --on bochs --runs 500 --mutant exit-reports-no-shadow
 """
 REASONS_SHOWN = 8
 
@@ -41,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", metavar="OPTION=VALUE", action="append", default=[], dest="options", help="a model option"
     )
+    parser.add_argument("--mutant", metavar="NAME", default="", help="plant a wrong rule in the model first")
     parser.add_argument("--out", metavar="DIR", default="", help="where to keep the findings")
     add_json_argument(parser)
 
@@ -54,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.runs < 1:
         raise InputError("expected a number from 1", field="--runs")
     profile, overrides = model_options(arguments)
+    mutant = _mutant(arguments.mutant)
     if arguments.on == "kvm":
         kvm.check()
     target = target_of(arguments.on, profile)
@@ -70,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     implementation = described(arguments.on)
     try:
-        result = crosscheck(target, arguments.runs, arguments.seed, overrides, progress)
+        with mutant:
+            result = crosscheck(target, arguments.runs, arguments.seed, overrides, progress)
     except KeyboardInterrupt:
         if so_far:
             _show(arguments, so_far[0], implementation)
@@ -81,6 +89,20 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_CLEAN if result.runs else EXIT_NO_VERDICT
 
 
+def _mutant(name: str) -> AbstractContextManager[None]:
+    """The context in which the mutant of that name, of the processor model, is planted; "" for none."""
+    if not name:
+        return nullcontext()
+    from worldswitch.mutants.model import PROCESSOR
+    from worldswitch.mutants.planting import planted
+    from worldswitch.mutants.registry import find_mutant
+
+    mutant = find_mutant(name)
+    if mutant.family != PROCESSOR:
+        raise InputError(f"{name} is not a defect of the processor model, which alone is checked", field="--mutant")
+    return planted(mutant)
+
+
 def _show(arguments: argparse.Namespace, result: "Crosscheck", implementation: str) -> None:
     if arguments.json:
         print_json(_as_json(result, implementation))
@@ -89,6 +111,7 @@ def _show(arguments: argparse.Namespace, result: "Crosscheck", implementation: s
 
 
 def _print(result: "Crosscheck", implementation: str) -> None:
+    from worldswitch.replay.crosscheck import LOW_SHARE, SHOWN
     from worldswitch.scenario.write import scenario_text
 
     for difference in result.differences:
@@ -101,8 +124,15 @@ def _print(result: "Crosscheck", implementation: str) -> None:
         print()
     not_comparable = sum(result.reasons.values())
     print(f"{implementation}, profile {result.target.profile}, seed {result.seed}")
-    print(f"{result.drawn} scenarios drawn, {not_comparable} not comparable, {result.runs} compared, of these")
-    print(f"{result.stopped} ended in a reset or hung; {sum(d.runs for d in result.differences)} disagree")
+    print(
+        f"{result.drawn} scenarios drawn, {not_comparable} not comparable, {result.runs} compared ({result.share:.0%})"
+    )
+    print(f"{sum(d.runs for d in result.differences)} disagree, {result.stopped} ended in a reset or hung")
+    print(f"observed: {result.exits.total()} exits of {len(result.exits)} kinds")
+    for name in SHOWN:
+        print(f"{result.shown[name]:8} {name}")
+    if result.share < LOW_SHARE:
+        print("less than half is comparable: this speaks for the scenarios that an image can follow, and for no others")
     if result.reasons:
         print("not comparable, most often:")
         for reason, count in result.reasons.most_common(REASONS_SHOWN):
@@ -119,6 +149,8 @@ def _as_json(result: "Crosscheck", implementation: str) -> dict[str, Any]:
         "drawn": result.drawn,
         "compared": result.runs,
         "stopped": result.stopped,
+        "exits": dict(result.exits.most_common()),
+        "observed": dict(result.shown),
         "not_comparable": dict(result.reasons.most_common()),
         "findings": [_finding(difference) for difference in result.differences],
     }

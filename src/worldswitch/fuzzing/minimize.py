@@ -73,7 +73,7 @@ def minimize(scenario: Scenario, signature: str, path: EntryPath | None = None, 
     improved = True
     while improved:
         improved = False
-        for candidate in _candidates(best):
+        for candidate in candidates(best):
             candidate_size = size(candidate)
             if candidate_size < best_size and holds(candidate):
                 best, best_size, improved = candidate, candidate_size, True
@@ -81,7 +81,7 @@ def minimize(scenario: Scenario, signature: str, path: EntryPath | None = None, 
     return best
 
 
-def _candidates(scenario: Scenario) -> Iterator[Scenario]:
+def candidates(scenario: Scenario) -> Iterator[Scenario]:
     """Every scenario one edit away that may be smaller; coarse edits first."""
     if scenario.nested is not None:
         from worldswitch.nested.minimize import nested_candidates

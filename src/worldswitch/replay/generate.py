@@ -12,6 +12,7 @@ from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.paths.catalogue import IMPLEMENTATIONS
 from worldswitch.replay.sample import sample
+from worldswitch.replay.target import Target
 from worldswitch.scenario.model import Scenario
 
 POOL: Final = 64
@@ -43,11 +44,14 @@ class _Source:
         return self.codec.decode(data)
 
 
-def scenarios(seed: int) -> Iterator[Scenario]:
-    """Random scenarios without end, the same for the same ``seed``: half of them the fuzzer's cases, half samples."""
+def scenarios(seed: int, target: Target) -> Iterator[Scenario]:
+    """Random scenarios without end, the same for the same ``seed``: half of them the fuzzer's cases, half samples.
+
+    The samples leave out what ``target`` does not have.
+    """
     random = Random(seed)
     sources = [*(_Source(Codec("world-switch", path)) for path in IMPLEMENTATIONS), _Source(Codec("sequence", ""))]
     while True:
         for source in sources:
             yield source.next(random)
-            yield sample(random)
+            yield sample(random, target)

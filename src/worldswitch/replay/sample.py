@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from worldswitch.core.isa import GATE_NPF, GATE_OK, GATE_TASK
 from worldswitch.core.names import INTERCEPTS, parse_event
+from worldswitch.replay.target import Target
 from worldswitch.scenario.fields import BY_NAME
 from worldswitch.scenario.model import Arrival, GateSpec, Program, Scenario
 from worldswitch.scenario.places import parse_place
@@ -52,8 +53,8 @@ _VECTORS: Final = (0x68, 0x31, 0x41, 0x50, 0x20, 2, 0, 1, 3, 6, 8, 11, 12, 13, 1
 _INTR_VECTORS: Final = (0x20, 0x31, 0x41)
 
 
-def sample(random: Random) -> Scenario:
-    """A random scenario."""
+def sample(random: Random, target: Target) -> Scenario:
+    """A random scenario, without what ``target`` does not have."""
     scenario = Scenario()
     settings: dict[str, Any] = scenario.settings
     intercepts = {"vmrun", "vmmcall", "shutdown"}
@@ -69,7 +70,7 @@ def sample(random: Random) -> Scenario:
         ("vmcb.vgif_enable", 0.15), ("vmcb.vgif", 0.15), ("vmcb.int_state", 0.25), ("cpu.nmi_masked", 0.05),
         ("vmcb.np_enable", 0.95), ("cpu.svme", 0.98), ("guest.svme", 0.98),
     ):  # fmt: skip
-        value = random.random() < chance
+        value = random.random() < chance and not _lacks(target, name)
         if value != (name in ("vmcb.np_enable", "cpu.svme", "guest.svme")):
             settings[name] = int(value) if name == "vmcb.int_state" else value
     settings.setdefault("vmcb.v_intr_masking", False)
@@ -85,7 +86,7 @@ def sample(random: Random) -> Scenario:
         )  # fmt: skip
         settings[name] = BY_NAME[name].kind.parse(given)
     _programs(scenario, random)
-    scenario.events = tuple(_event(random, bool(scenario.path)) for _ in range(random.choice((0, 0, 1, 1, 2, 3))))
+    scenario.events = tuple(_event(random, target) for _ in range(random.choice((0, 0, 1, 1, 2, 3))))
     return scenario
 
 
@@ -134,8 +135,15 @@ def _programs(scenario: Scenario, random: Random) -> None:
         scenario.settings["cpu.if"] = False
 
 
-def _event(random: Random, on_path: bool) -> Arrival:
-    kind = random.choice(("intr", "intr", "intr", "nmi", "nmi", "smi"))
+def _lacks(target: Target, name: str) -> bool:
+    """Whether an image can never follow this field on that implementation."""
+    if name in ("vmcb.vgif_enable", "vmcb.vgif"):
+        return not target.vgif
+    return name == "vmcb.v_irq" and target.virq_state_survives
+
+
+def _event(random: Random, target: Target) -> Arrival:
+    kind = random.choice(("intr", "intr", "intr", "nmi", "nmi", "smi") if target.smi else ("intr", "intr", "nmi"))
     place = random.choice(("start", "clgi", "sti", "vmrun", "guest", "guest", "guest", "vmexit", "stgi", "end"))
     offset = random.choice((0, 0, 1, 2, 3)) if place == "guest" else random.choice((0, 0, 0, 1, -1))
     if place == "start":

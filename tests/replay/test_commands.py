@@ -1,10 +1,10 @@
 """`worldswitch replay --on` and `worldswitch crosscheck` as commands: exit codes, complaints, files."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
+from tests.replay.marks import needs_qemu
 from tests.replay.test_encode import QEMU, log_of, record_of
 
 from worldswitch.cli import main
@@ -14,11 +14,6 @@ from worldswitch.scenario.read import read_scenario
 GOLDEN = str(Path(__file__).parents[2] / "corpus" / "golden.toml")
 PLAIN = 'format = 1\n[host]\nprogram = ["cli", "clgi", "vmrun", "stgi"]\n'
 VNMI = 'format = 1\n[host]\nprogram = ["vmrun"]\n[vmcb]\nv_nmi_enable = true\n'
-
-needs_qemu = pytest.mark.skipif(
-    shutil.which(qemu.PROGRAM) is None or shutil.which("gcc") is None,
-    reason=f"{qemu.PROGRAM} (package {qemu.PACKAGE}) or gcc is not on PATH: nothing is replayed",
-)
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,18 @@
 """The crosscheck: what it draws, that it finds a wrong rule of the model and reduces it, and a small one on QEMU."""
 
-import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.replay.marks import needs_bochs, needs_qemu
 from tests.replay.standins import ModelAsImplementation
 
 from worldswitch.core import delivery, shadow
 from worldswitch.core.bits import EXIT_NPF
 from worldswitch.fuzzing.minimize import size
-from worldswitch.replay import bochs, qemu
+from worldswitch.replay import qemu
 from worldswitch.replay.answer import cache_directory, target_of
 from worldswitch.replay.crosscheck import SHOWN, Crosscheck, Difference, crosscheck, reduce_difference
 from worldswitch.replay.generate import scenarios
@@ -26,11 +26,6 @@ from worldswitch.scenario.write import scenario_text
 QEMU = TARGETS["qemu"]
 RUNS = 150
 GOLDEN = Path(__file__).parents[2] / "corpus" / "golden.toml"
-
-needs_qemu = pytest.mark.skipif(
-    shutil.which(qemu.PROGRAM) is None or shutil.which("gcc") is None,
-    reason=f"{qemu.PROGRAM} (package {qemu.PACKAGE}) or gcc is not on PATH: nothing is crosschecked",
-)
 
 
 def test_the_same_seed_draws_the_same_scenarios() -> None:
@@ -155,11 +150,7 @@ def test_qemu_agrees_with_its_profile() -> None:
     assert result.runs == 200
 
 
-@pytest.mark.skipif(
-    any(shutil.which(program) is None for program in ("bochs", "grub-mkrescue", "xorriso", "gcc"))
-    or not bochs.ROM.exists(),
-    reason="bochs, grub-mkrescue, xorriso or gcc is not on PATH (scripts/packages-replay): nothing is crosschecked",
-)
+@needs_bochs
 @pytest.mark.parametrize("wrong", [False, True])
 def test_bochs_agrees_with_its_profile_alone(wrong: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if wrong:

@@ -5,10 +5,10 @@ facts that it names: with the profile's value, and with another one. The two mus
 so that an implementation which agrees with the profile contradicts the other value.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
+from tests.replay.marks import needs_bochs, needs_qemu
 from tests.replay.standins import as_observed
 
 from worldswitch.core.options import BY_NAME, PROFILES
@@ -85,20 +85,14 @@ def test_an_image_tells_the_two_values_apart(file: Path) -> None:
     assert compare(record, as_observed(other, record), target) != []
 
 
-@pytest.mark.skipif(
-    shutil.which(qemu.PROGRAM) is None or shutil.which("gcc") is None,
-    reason=f"{qemu.PROGRAM} (package {qemu.PACKAGE}) or gcc is not on PATH: nothing is replayed",
-)
+@needs_qemu
 def test_qemu_does_what_its_profile_says(tmp_path: Path) -> None:
     if qemu.profile() != "qemu-7.2":
         pytest.skip(f"QEMU {qemu.version()} has another profile")
     _check([file for file in FILES if file.parent.name == "qemu-7.2"], "qemu", tmp_path)
 
 
-@pytest.mark.skipif(
-    any(shutil.which(program) is None for program in ("bochs", "grub-mkrescue", "xorriso", "gcc")),
-    reason="bochs, grub-mkrescue, xorriso or gcc is not on PATH (scripts/packages-replay): nothing is replayed",
-)
+@needs_bochs
 def test_bochs_does_what_its_profile_says(tmp_path: Path) -> None:
     _check([file for file in FILES if file.parent.name == "bochs-2.7"], "bochs", tmp_path)
 

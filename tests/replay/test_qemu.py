@@ -1,10 +1,10 @@
 """Scenarios on QEMU, where it is installed; elsewhere these tests say so."""
 
-import shutil
 from pathlib import Path
 from random import Random
 
 import pytest
+from tests.replay.marks import needs_qemu
 
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.replay import qemu
@@ -22,10 +22,7 @@ from worldswitch.scenario.read import read_scenario
 GOLDEN = Path(__file__).parents[2] / "corpus" / "golden.toml"
 QEMU = TARGETS["qemu"]
 
-pytestmark = pytest.mark.skipif(
-    shutil.which(qemu.PROGRAM) is None or shutil.which("gcc") is None,
-    reason=f"{qemu.PROGRAM} (package {qemu.PACKAGE}) or gcc is not on PATH: nothing is replayed",
-)
+pytestmark = needs_qemu
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ def test_the_version_is_printed(cli: Cli) -> None:
         (("fmt",), "give files, or --schema"),
         (("fmt", "--schema", "path", GOLDEN), "give files, or --schema"),
         (("paths", "show"), "show which path?"),
-        (("paths", "linux-6.1"), "invalid choice: 'linux-6.1'"),
+        (("paths", "shows", "linux-6.1"), "unknown path 'shows'"),
         (("explain", "S2-999"), "no rule, conformance row or invariant 'S2-999'"),
         (("explain", "no-such"), "'no-such' is no scenario file"),
     ],

@@ -39,7 +39,7 @@ def test_its_row_of_the_matrix_is_made_when_it_is_named(mine: str, cli: Cli) -> 
     assert path["verdict"]["why"].startswith("VMRUN runs in the STI shadow, which bleeds")
 
 
-@pytest.mark.parametrize("command", [("paths", "show"), ("paths", "edits"), ("diff", "linux-6.1")])
+@pytest.mark.parametrize("command", [("paths",), ("paths", "show"), ("paths", "edits"), ("diff", "linux-6.1")])
 def test_a_file_is_accepted_where_a_name_is(mine: str, cli: Cli, command: tuple[str, ...]) -> None:
     shown = cli(*command, mine)
     assert shown.code == 0, shown.err
@@ -53,6 +53,29 @@ def test_edits_of_a_path_are_listed_with_names_that_work(mine: str, cli: Cli) ->
     assert exposed[0]["size"] == 1
     assert find(exposed[0]["path"]).lines != find(mine).lines
     assert "edits which path?" in cli("paths", "edits").err
+
+
+def commands() -> list[str]:
+    """What the page says to do with the example."""
+    page = (ROOT / "docs" / "paths.md").read_text(encoding="utf-8")
+    return [
+        command.split("   ")[0] for command in re.findall(r"^    worldswitch (.*mine\.toml.*)$", page, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_commands_of_the_page_work(
+    command: str, mine: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").symlink_to(ROOT / "corpus")
+    shown = cli(*command.split())
+    assert shown.code == (1 if command.startswith("run ") else 0), shown.err
+    assert "mine" in shown.out
+
+
+def test_the_page_has_commands() -> None:
+    assert [command.split()[0] for command in commands()] == ["paths", "paths", "run", "paths", "diff"]
 
 
 @pytest.mark.parametrize(

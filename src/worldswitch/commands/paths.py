@@ -7,7 +7,7 @@ VMRUN. The verdicts are those of the last check, which ships with this version; 
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from worldswitch.commands import EXIT_CLEAN
 from worldswitch.commands.common import add_json_argument, print_json
@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 worldswitch paths
+worldswitch paths my-path.toml
 worldswitch paths show linux-6.14
 worldswitch paths show my-path.toml --json
 worldswitch paths edits linux-6.14
 """
 
 
+ACTIONS: Final = ("show", "edits")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``worldswitch paths``."""
     parser.add_argument(
-        "action", metavar="show|edits", nargs="?", choices=("show", "edits"), help="what to print of each NAME"
+        "words",
+        metavar="[show|edits] NAME",
+        nargs="*",
+        help="a path, or a path file; show or edits before it: what to print of it",
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="a path, or a path file")
     parser.add_argument("--all", action="store_true", help="with `edits`: every edit, by cause, not the smallest alone")
     add_json_argument(parser)
 
@@ -40,21 +46,27 @@ def run(arguments: argparse.Namespace) -> int:
     from worldswitch.report.listing import listing, path_as_json, table
     from worldswitch.report.terminal import screen
 
-    if arguments.action and not arguments.names:
-        raise InputError(f"{arguments.action} which path? `worldswitch paths` lists them")
-    paths = [find(name) for name in arguments.names or names()]
-    if arguments.action == "edits":
-        return _edits(list(zip(paths, arguments.names, strict=True)), arguments.json, arguments.all)
+    action, given = _action(arguments.words)
+    if action and not given:
+        raise InputError(f"{action} which path? `worldswitch paths` lists them")
+    paths = [find(name) for name in given or names()]
+    if action == "edits":
+        return _edits(list(zip(paths, given, strict=True)), arguments.json, arguments.all)
     if arguments.json:
         print_json({"format": 1, "paths": [path_as_json(path) for path in paths]})
         return EXIT_CLEAN
     show = screen(sys.stdout)
-    if not arguments.action:
+    if not action:
         print(*table(paths, show), sep="\n")
         return EXIT_CLEAN
     for number, path in enumerate(paths):
         print(*([""] if number else []), *listing(path, show), sep="\n")
     return EXIT_CLEAN
+
+
+def _action(words: list[str]) -> tuple[str, list[str]]:
+    """The action before the names ("" where there is none), and the names."""
+    return (words[0], words[1:]) if words and words[0] in ACTIONS else ("", words)
 
 
 def _edits(paths: "list[tuple[EntryPath, str]]", json: bool, everything: bool) -> int:

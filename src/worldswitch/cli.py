@@ -36,6 +36,8 @@ COMMANDS: Final = {
     "fuzz": "a coverage-guided campaign with atheris: findings are recorded, reduced and replayed",
     "smoke": "the bounded, seeded check for CI",
     "report": "a campaign as a self-contained HTML page",
+    "promote": "a finding made a regression, which the plain test run replays",
+    "export": "a finding as a standalone reproducer: for pytest, for kvm-unit-tests, as a boot image",
     "acknowledge": "a known finding, with a reason: still shown, of no effect on the exit code",
     "minimize": "the smallest scenario with the same signature",
     "check": "every scenario of a bounded space, smallest first",

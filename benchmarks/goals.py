@@ -1,6 +1,7 @@
 """Deep planted goals: conjunctions over processor, VMCB, kernel, arrival and outcome that take a fuzzer long to meet.
 
-None of them is known to any projection. The projection was chosen on ``CHOSEN_ON``; ``HELD_OUT`` is what is reported.
+None of them is known to any projection. Projection and mutator were chosen on ``CHOSEN_ON``; ``HELD_OUT``, which was
+written afterwards, is what is reported.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,14 @@ from worldswitch.core.bits import (
     EVENT_V,
     EXIT_EXCEPTION,
     EXIT_HLT,
+    EXIT_INIT,
+    EXIT_INTR,
+    EXIT_NMI,
     EXIT_NPF,
     EXIT_SHUTDOWN,
     EXIT_SMI,
     EXIT_SWINT,
+    EXIT_TASK_SWITCH,
     EXIT_VINTR,
     RFLAGS_IF,
     TYPE_EXCEPTION,
@@ -22,11 +27,23 @@ from worldswitch.core.bits import (
     TYPE_SOFT,
     VECTOR_DF,
     VECTOR_GP,
+    VECTOR_PF,
     VECTOR_SS,
     VECTOR_UD,
     event_type,
 )
-from worldswitch.core.record import KIND_EXCEPTION, KIND_INJECTED, KIND_MCE, KIND_NMI, KIND_VIRQ, KIND_VNMI, WORLD_HOST
+from worldswitch.core.record import (
+    KIND_EXCEPTION,
+    KIND_INJECTED,
+    KIND_INTR,
+    KIND_MCE,
+    KIND_NMI,
+    KIND_SMI,
+    KIND_VIRQ,
+    KIND_VNMI,
+    WORLD_HOST,
+    WORLD_SMM,
+)
 from worldswitch.core.record import Exit as ExitRecord
 from worldswitch.core.state import END, IDLE
 from worldswitch.machine.run import Run
@@ -148,11 +165,73 @@ def swint_after_injection(run: Run) -> bool:
     )  # fmt: skip
 
 
-GOALS: Final[tuple[Goal, ...]] = (
+def injected_interrupt_meets_npf_late(run: Run) -> bool:
+    """In the second round or later a nested page fault reports an injected INTn, with nRIP given and V_IRQ pending."""
+    return _any_exit(
+        run,
+        lambda e: (
+            e.code == EXIT_NPF and _word(e.entry.eventinj, TYPE_SOFT) and _word(e.exitintinfo, TYPE_SOFT)
+            and e.entry.number > 1 and e.v_irq
+        ),
+    )  # fmt: skip
+
+
+def interrupt_with_virtual_nmi_waiting(run: Run) -> bool:
+    """A physical interrupt leaves a guest whose virtual NMIs are masked while another one waits."""
+    return _any_exit(run, lambda e: e.code == EXIT_INTR and e.v_nmi and e.v_nmi_mask)
+
+
+def init_in_nested_handlers(run: Run) -> bool:
+    """INIT leaves a guest with IF=0 that has entered two handlers since VMRUN."""
+    return _any_exit(
+        run, lambda e: e.code == EXIT_INIT and e.entry.delivered >= 2 and not e.rflags & RFLAGS_IF
+    )  # fmt: skip
+
+
+def nmi_in_a_shadow_with_v_tpr(run: Run) -> bool:
+    """An NMI leaves a guest in a shadow of its own, with V_TPR raised and IF=1."""
+    return _any_exit(
+        run, lambda e: e.code == EXIT_NMI and e.int_state == 1 and e.v_tpr > 0 and bool(e.rflags & RFLAGS_IF)
+    )  # fmt: skip
+
+
+def task_switch_in_nmi_delivery(run: Run) -> bool:
+    """A task switch exit reports an NMI that is not the injected one."""
+    return _any_exit(
+        run, lambda e: e.code == EXIT_TASK_SWITCH and _word(e.exitintinfo, TYPE_NMI) and not e.entry.eventinj
+    )  # fmt: skip
+
+
+def page_fault_in_virtual_interrupt(run: Run) -> bool:
+    """An intercepted #PF reports a virtual interrupt whose class is above V_TPR > 0, with a physical one pending."""
+    code = EXIT_EXCEPTION + VECTOR_PF
+    return bool(run.cpu.irr) and _any_exit(
+        run, lambda e: e.code == code and _word(e.exitintinfo, TYPE_INTR) and not e.entry.eventinj and e.v_tpr > 0
+    )  # fmt: skip
+
+
+def bled_while_rebooting(run: Run) -> bool:
+    """While rebooting an exit during injection shows the shadow, and a host instruction was skipped."""
+    skipped = any(h.kind == KIND_EXCEPTION and h.world == WORLD_HOST for h in run.recorder.handlers)
+    return run.kernel.rebooting and skipped and _any_exit(
+        run, lambda e: e.int_state == 1 and bool(e.exitintinfo & EVENT_V) and e.entry.int_state == 0
+    )  # fmt: skip
+
+
+def everything_after_stgi(run: Run) -> bool:
+    """An SMI, an NMI and an interrupt are all taken by the host, and the path comes to its end."""
+    kinds = _kinds(run, WORLD_HOST)
+    return run.cpu.stop == END and {KIND_NMI, KIND_INTR} <= kinds and KIND_SMI in _kinds(run, WORLD_SMM)
+
+
+CHOSEN_ON: Final[tuple[Goal, ...]] = (
     bled_double_fault, virtual_interrupt_faults, nmi_runs_again, soft_event_into_shadow, shutdown_after_exception,
     rebooting_with_nmi, smi_in_a_shadow, virtual_nmi_then_virtual_interrupt, idle_with_interrupt, third_round_reloaded,
     machine_check_in_nmi, swint_after_injection,
 )  # fmt: skip
-
-CHOSEN_ON: Final = GOALS[::2]
-HELD_OUT: Final = GOALS[1::2]
+HELD_OUT: Final[tuple[Goal, ...]] = (
+    injected_interrupt_meets_npf_late, interrupt_with_virtual_nmi_waiting, init_in_nested_handlers,
+    nmi_in_a_shadow_with_v_tpr, task_switch_in_nmi_delivery, page_fault_in_virtual_interrupt, bled_while_rebooting,
+    everything_after_stgi,
+)  # fmt: skip
+GOALS: Final = CHOSEN_ON + HELD_OUT

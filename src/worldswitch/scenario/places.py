@@ -40,7 +40,7 @@ def parse_place(text: object) -> Place:
     if match is None:
         raise InputError(f"{text!r} is no place; use a landmark with an optional round and offset, e.g. vmrun@2-1")
     level, landmark, vector_text, number_text, offset_text = match.groups()
-    if landmark not in (*LANDMARKS, "guest", "handler"):
+    if landmark not in LANDMARKS and landmark not in ("guest", "handler"):
         raise InputError(f"{landmark!r} is no landmark; there are {' '.join(LANDMARKS)} guest handler:VECTOR")
     if (landmark == "handler") != (vector_text is not None):
         raise InputError(f"{text!r}: handler takes a vector (handler:0x02), other landmarks take none")

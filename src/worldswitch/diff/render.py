@@ -1,5 +1,6 @@
 """A comparison as plain text fit for a patch's cover letter, as Markdown, and as JSON."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Final
@@ -41,7 +42,7 @@ def text(
         yield from _row((aspect.name, aspect.first, aspect.second))
     if same:
         yield from [""] if changed else []
-        yield screen.bold(f"{'what does not':<{_NAME}}{_GAP}{first.name} and {second.name}")
+        yield from (screen.bold(line) for line in _row(("what does not", f"{first.name} and {second.name}")))
         yield _GAP.join("-" * width for width in (_NAME, WIDTH - _NAME - len(_GAP)))
     for aspect in same:
         yield from _row((aspect.name, aspect.first))
@@ -60,7 +61,8 @@ def _row(cells: tuple[str, ...]) -> Iterator[str]:
     """A row of the table, each cell broken into as many lines as it needs; the last one takes what is left."""
     widths = [_NAME, *[_VALUE] * (len(cells) - 2)]
     widths.append(WIDTH - sum(widths) - len(_GAP) * len(widths))
-    columns = [wrapped(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    # The name of an edited path may be longer than a cell, and has no space in it.
+    columns = [textwrap.wrap(cell, width, break_on_hyphens=False) for cell, width in zip(cells, widths, strict=True)]
     for parts in zip_longest(*columns, fillvalue=""):
         yield _GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
 

@@ -76,6 +76,14 @@ def test_gif_clear_holds_virtual_interrupts() -> None:
     assert taken(run) == [("guest", "virq", 0xF1, 4)]
 
 
+@pytest.mark.parametrize(("value", "int_state"), [("no", 1), ("yes", 0)])
+def test_a_shadow_after_the_handler_of_an_smi(value: str, int_state: int) -> None:
+    """S10-54: QEMU's is gone; the exit of the instruction after it tells."""
+    run = play(guest=["mov_ss", "vmmcall"], events=["smi@guest+1"], smi_ends_shadow=value)
+    assert taken(run) == [("smm", "smi", 0, 1)]
+    assert only_exit(run).int_state == int_state
+
+
 def test_internal_smi_with_gif_clear_is_discarded() -> None:
     """S3-13, T-030: by an I/O instruction, and as an arrival."""
     for program, events in ((["out_smi", "stgi", "nop"], []), (["nop", "stgi", "nop"], ["smi-internal@start"])):

@@ -203,7 +203,7 @@ def test_host_handlers_of_the_scenario(host: str, reason: str) -> None:
     [("2", ""), ("0x20", ""), ("0x30", ""), ("13", "vector 0x0d"), ("1", "vector 0x01"), ("31", "vector 0x1f")],
 )
 def test_who_may_clear_svme(vector: str, reason: str) -> None:
-    """S3-36: with GIF=1 only, and exceptions come with GIF=0 as well; then STGI may fault and be skipped."""
+    """S3-35, S3-36: with GIF=1 only, and exceptions come with GIF=0 as well; then STGI may fault and be skipped."""
     text = PLAIN.replace("[vmcb]", f'handlers = {{ {vector} = ["set cpu.svme=false"] }}\n[vmcb]')
     assert reason in outside(run(text, NEW))
     assert (outside(run(text, NEW)) == "") == (reason == "")

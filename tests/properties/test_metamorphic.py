@@ -115,7 +115,7 @@ IDLE_FIELDS = ({"vmcb.v_intr_prio": 9}, {"vmcb.v_intr_vector": 0xF3}, {"vmcb.asi
 
 
 def idle_field(scenario: Scenario, choice: int) -> list[str]:
-    """A field that nothing reads changes nothing: priority and vector of no V_IRQ, the ASID."""
+    """A field that nothing reads changes nothing: priority and vector of no V_IRQ, without a TLB the ASID (S6-09)."""
     if scenario.settings.get("vmcb.v_irq") or "vmcb.asid" in scenario.settings:
         return []
     changed = replace(scenario, settings={**scenario.settings, **IDLE_FIELDS[choice % len(IDLE_FIELDS)]})

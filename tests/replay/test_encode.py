@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from worldswitch.core.bits import EXIT_INVALID, EXIT_VMMCALL
 from worldswitch.errors import InputError
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.replay import batch, kvm, memory
 from worldswitch.replay.build import build_image
-from worldswitch.replay.compare import compare
+from worldswitch.replay.compare import compare, exit_keys
 from worldswitch.replay.encode import encode
 from worldswitch.replay.observed import interpret
 from worldswitch.replay.record import NotComparable, Record
@@ -36,6 +37,12 @@ def refusal_of(scenario: Scenario, target: str = "qemu") -> str:
 def host(*program: str, **settings: object) -> Scenario:
     scenario = Scenario(host=Program(program))
     scenario.settings.update({name.replace("__", "."): value for name, value in settings.items()})
+    return scenario
+
+
+def guest(*program: str, **settings: object) -> Scenario:
+    scenario = host("clgi", "vmrun", "stgi", **settings)
+    scenario.guest = Program((*program, "vmmcall"))
     return scenario
 
 
@@ -101,6 +108,49 @@ def test_an_event_in_a_shadow_with_nothing_to_mask_it_before_is_refused() -> Non
 )
 def test_what_cannot_be_replayed_is_refused_with_a_reason(scenario: Scenario, reason: str) -> None:
     assert reason in refusal_of(scenario)
+
+
+@pytest.mark.parametrize(
+    ("on", "scenario", "reason", "other"),
+    [
+        (  # S10-58
+            "qemu",
+            guest("mov_cr8 3", vmcb__v_irq=True, vmcb__v_intr_prio=8, vmcb__v_tpr=9),
+            "qemu aborts where a guest writes CR8 with V_IRQ pending",
+            guest("mov_cr8 3", vmcb__v_intr_prio=8, vmcb__v_tpr=9),
+        ),
+        (  # S10-69
+            "bochs",
+            guest("vmmcall", vmcb__v_irq=True),
+            "bochs masks virtual interrupts by what earlier guests did",
+            guest("vmmcall"),
+        ),
+        (  # S10-70
+            "bochs",
+            guest("vmmcall", guest__cr3=1 << 52),
+            "bochs does not check CR3 at VMRUN",
+            guest("vmmcall"),
+        ),
+        (  # S10-71
+            "bochs",
+            host("mov_cr8 3", "vmrun", cpu__if=False, cpu__pending=("intr:0x20",)),
+            "a task priority raised over a pending INTR makes a spurious interrupt",
+            host("mov_cr8 3", "vmrun", cpu__if=False),
+        ),
+    ],
+)
+def test_what_an_implementation_does_by_chance_or_not_at_all_is_refused(
+    on: str, scenario: Scenario, reason: str, other: Scenario
+) -> None:
+    assert reason in refusal_of(scenario, on)
+    record_of(other, on)
+
+
+def test_eventinj_after_vmexit_invalid_is_not_compared_on_bochs() -> None:
+    """S10-67: it is that of an earlier guest."""
+    assert "eventinj" not in exit_keys(EXIT_INVALID, TARGETS["bochs"])
+    assert "eventinj" in exit_keys(EXIT_INVALID, TARGETS["qemu"])
+    assert "eventinj" in exit_keys(EXIT_VMMCALL, TARGETS["bochs"])
 
 
 def test_addresses_map_to_places_and_back() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from worldswitch.rules import table
 from worldswitch.rules.citations import PACKAGE
+from worldswitch.rules.evidence import all_evidence
 from worldswitch.rules.facts import known_ids
 from worldswitch.rules.left_out import FILE
 
@@ -22,6 +23,13 @@ def test_the_document_is_current(root: Path) -> None:
 def test_the_document_has_a_line_for_every_fact(make_checkout: Checkout) -> None:
     text = table.document(make_checkout({}))
     assert [name for name in known_ids() if f"\n| {name} | " not in text] == []
+
+
+def test_no_rule_of_the_model_is_without_a_test(root: Path, make_checkout: Checkout) -> None:
+    assert table.untested(all_evidence(root)) == []
+    without = table.untested(all_evidence(make_checkout({})))
+    assert "S2-70" in without
+    assert "S1-09" not in without, "it is left out"
 
 
 def test_the_columns_of_a_rule(make_checkout: Checkout) -> None:

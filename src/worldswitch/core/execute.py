@@ -323,6 +323,7 @@ def _iret(cpu: Cpu) -> int:
     frames = cpu.world().frames
     if frames:
         if cpu.options.iret_checks_rip and cpu.world().code.ops[frames[-1].rip] == OP_NONCANONICAL:
+            cpu.nmi_masked = False  # S10-82
             return _fault(cpu, VECTOR_GP, 0)  # S10-68
         frame = frames.pop()
         regs.rip = frame.rip

@@ -285,7 +285,7 @@ TABLE: Final = (
     Option("exitintinfo_cleared", "exitintinfo_cleared_low_32", ("all-64-bits", "low-32"), "all-64-bits",
            ("S10-66",), "How much of EXITINTINFO an exit clears that reports no event."),
     Option("iret_to_noncanonical_rip", "iret_checks_rip", ("faults-there", "faults-at-iret"), "faults-there",
-           ("S6-21", "S10-68"), "Where the #GP of an IRET to a non-canonical RIP is raised."),
+           ("S6-21", "S10-68", "S10-82"), "Where the #GP of an IRET to a non-canonical RIP is raised."),
     Option("soft_injection_return", "injection_ignores_nrip", ("nrip", "rip"), "nrip",
            ("S1-73", "S6-48", "S10-59"), "What delivery of an injected software event pushes where nRIP is set."),
     Option("v_tpr_high_bits_on_cr8_write", "v_tpr_high_bits_kept", ("cleared", "kept"), "cleared",
@@ -365,7 +365,7 @@ PROFILES: Final[dict[str, dict[str, str]]] = {
         "physical_intr_gate": "bochs",
         "vtpr_reevaluated": "on-if-change",
         "exit_writes_int_ctl_byte1": "v_irq-only",
-        "nmi_mask_across_vmrun": "shared",  # from here on: S10-59 to S10-78, S10-81, measured
+        "nmi_mask_across_vmrun": "shared",  # from here on: S10-59 to S10-78, S10-81, S10-82, measured
         "eventinj_nmi_masks": "yes",
         "eventinj_of_br": "deliver",
         "idt_ext_bit_of_injected_bp_of": "1",

@@ -54,6 +54,10 @@ class _Collector(Trace):
         self._virtual = False  # a virtual interrupt is due, whose delivery may exit or fault and leave V_IRQ set
         self._left = 0  # events still latched after the last step
 
+    def start(self, cpu: Cpu) -> None:
+        """What is pending before the first step."""
+        self._left = _latched(cpu)
+
     def before(self, machine: Machine) -> None:
         cpu = machine.cpu
         arrivals = tuple(number for number, step in machine.arrived.items() if step == cpu.step)
@@ -119,5 +123,6 @@ def run_steps(plan: "Plan") -> tuple[Run, list[Step]]:
     """Run a plan in the model; the run, and its steps."""
     collector = _Collector()
     machine = Machine(plan, collector)
+    collector.start(machine.cpu)
     machine.run()
     return Run(machine), collector.steps

@@ -98,7 +98,7 @@ def format_left_out(book: LeftOut) -> str:
 def _summary(found: dict[str, Evidence]) -> str:
     own = [found[rule] for rule in rules()]
     count = Counter(status(entry) for entry in own)
-    modelled = [entry for entry in own if entry.code or status(entry) == FOLLOWS]
+    modelled = [entry for entry in own if _is_modelled(entry)]
     direct = sum(1 for entry in modelled if entry.tests)
     through = sum(1 for entry in modelled if not entry.tests and entry.indirect)
     with_test = sum(1 for row in rows() if found[row].tests)
@@ -110,12 +110,23 @@ def _summary(found: dict[str, Evidence]) -> str:
             *(f"| {word} | {count[word]} |" for word in (IMPLEMENTED, PARTLY, FOLLOWS, LEFT_OUT)),
             f"| of those not left out: named by a test | {direct} |",
             f"| only through a conformance row | {through} |",
-            f"| without a test that says so | {len(modelled) - direct - through} |",
+            f"| without a test that says so | {len(untested(found))} |",
             "",
             f"Conformance rows: {len(rows())}, of which {with_test} have a test.",
             "",
         ]
     )
+
+
+def _is_modelled(entry: Evidence) -> bool:
+    return bool(entry.code) or status(entry) == FOLLOWS
+
+
+def untested(found: dict[str, Evidence]) -> list[str]:
+    """The rules that the model has and no test names, itself or through a conformance row."""
+    return [
+        rule for rule in rules() if _is_modelled(found[rule]) and not found[rule].tests and not found[rule].indirect
+    ]
 
 
 def _rules(found: dict[str, Evidence]) -> list[str]:

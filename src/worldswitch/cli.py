@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "diff": "what changes for whom between two paths, and what a commit message may claim",
     "explain": "a rule: its text, source, code and tests; a finding: what it rests on",
     "fuzz": "a coverage-guided campaign with atheris: findings are recorded, reduced and replayed",
+    "status": "campaigns at a glance, also while they run",
     "smoke": "the bounded, seeded check for CI",
     "report": "a campaign as a self-contained HTML page",
     "promote": "a finding made a regression, which the plain test run replays",

@@ -104,7 +104,7 @@ class Campaign:
     new: list[str] = field(default_factory=list)  # signatures first seen in this run
     failures: int = 0
     _helper: Helper = field(default_factory=Helper)
-    _crews: list[fleet.Crew] = field(default_factory=list)
+    crews: list[fleet.Crew] = field(default_factory=list)  # the processes at work
     _reducing: str = ""
     _culling: Slice | None = None
     _base_seconds: float = 0.0
@@ -234,11 +234,11 @@ class Campaign:
         while True:
             if not reason:
                 reason = self._fill(limit, seed, jobs)
-            if reason and not self._crews and self._culling is None:
+            if reason and not self.crews and self._culling is None:
                 return reason
             time.sleep(_POLL_SECONDS)
             now = self._advance()
-            for crew in list(self._crews):
+            for crew in list(self.crews):
                 for news in crew.receive():
                     self._finding(crew, news)
                 crew.watch(time.monotonic(), self.limits)
@@ -252,7 +252,7 @@ class Campaign:
                 self._culling = None
             if now >= next_booking:
                 next_booking = now + BOOK_SECONDS
-                for crew in self._crews:
+                for crew in self.crews:
                     self.ledger.progress(crew.piece, crew.at, crew.counts, crew.worker.features)
                 self.store.refresh()
             if now >= next_tick:
@@ -283,23 +283,23 @@ class Campaign:
 
     def _fill(self, limit: int | None, seed: int, jobs: int) -> str:
         """Start processes until ``jobs`` are at work; why nothing more is to be started, else ""."""
-        while len(self._crews) + (self._culling is not None) < jobs:
-            going = {crew.piece.number for crew in self._crews}
+        while len(self.crews) + (self._culling is not None) < jobs:
+            going = {crew.piece.number for crew in self.crews}
             if self._culling is not None:
                 going.add(self._culling.number)
-            promised = sum(crew.cases for crew in self._crews)
+            promised = sum(crew.cases for crew in self.crews)
             waiting = [one for one in self.ledger.open_slices() if one.number not in going]
             left = None
             if limit is not None:
                 left = limit - self.ledger.closed - promised - sum(one.executions for one in waiting)
                 if left <= 0:
-                    return "" if self._crews or self._culling else "runs"
+                    return "" if self.crews or self._culling else "runs"
             if waiting:
                 piece = waiting[0]
             else:
                 planned = self._plan(seed, promised)
                 if planned is None:
-                    return "" if self._crews else "failed"
+                    return "" if self.crews else "failed"
                 piece = planned
             if piece.lane.startswith(CULL):
                 if self._reducing or self._helper.busy:
@@ -310,7 +310,7 @@ class Campaign:
             cases = piece.planned if left is None else min(piece.planned, left + piece.executions)
             self.ledger.begin(piece)
             names = self.ledger.units(piece, lane.configuration.target)
-            self._crews.append(fleet.start(piece, lane, self.directory, names, cases, self.limits))
+            self.crews.append(fleet.start(piece, lane, self.directory, names, cases, self.limits))
         return ""
 
     def _plan(self, seed: int, promised: int) -> Slice | None:
@@ -318,11 +318,11 @@ class Campaign:
         for target in dict.fromkeys(lane.configuration.target for lane in self.lanes):
             size = self.ledger.corpus_size(target)
             if size >= CULL_FROM and size > 1.5 * self.ledger.culled_at(target):
-                busy = any(crew.lane.configuration.target == target for crew in self._crews)
+                busy = any(crew.lane.configuration.target == target for crew in self.crews)
                 if not busy and self._culling is None:
                     return self.ledger.new(CULL + target, seed, 0)
         going: dict[str, int] = {}
-        for crew in self._crews:
+        for crew in self.crews:
             going[crew.lane.name] = going.get(crew.lane.name, 0) + crew.cases
         lane = choose(self.lanes, going, REST_AFTER)
         if lane is None:
@@ -336,7 +336,7 @@ class Campaign:
         """Book what a process did, keep what it died of."""
         for news in crew.receive():
             self._finding(crew, news)
-        self._crews.remove(crew)
+        self.crews.remove(crew)
         ended = crew.close()
         self._executed += crew.worker.executions
         piece, found = crew.piece, crew.incoming.found
@@ -396,11 +396,11 @@ class Campaign:
 
     def _abandon(self) -> None:
         """End what is still running, whatever the reason."""
-        for crew in self._crews:
+        for crew in self.crews:
             with contextlib.suppress(OSError, InputError):
                 crew.worker.kill()
                 crew.close()
-        self._crews.clear()
+        self.crews.clear()
         if self._culling is not None:
             self._helper.close()
             self._culling = None
@@ -532,13 +532,13 @@ class Campaign:
     # Progress.
 
     def _progress(self, now: float) -> Progress:
-        executed = self._executed + sum(crew.worker.executions for crew in self._crews)
+        executed = self._executed + sum(crew.worker.executions for crew in self.crews)
         if not self._history:
             self._history.append((self._began, 0))
         then, before = self._history[0]
         self._history.append((now, executed))
         for lane in self.lanes:
-            best = max([lane.features, *(crew.worker.features for crew in self._crews if crew.lane is lane)])
+            best = max([lane.features, *(crew.worker.features for crew in self.crews if crew.lane is lane)])
             if best > self._best[lane.name]:
                 self._last_new = now
                 self._best[lane.name] = best
@@ -547,9 +547,9 @@ class Campaign:
             seconds=now - self._began,
             rate=(executed - before) / (now - then) if now > then else 0.0,
             features=sum(self._best.values()),
-            units=self.ledger.corpus_size() + sum(len(crew.incoming.names()) for crew in self._crews),
+            units=self.ledger.corpus_size() + sum(len(crew.incoming.names()) for crew in self.crews),
             since_new=now - self._last_new,
-            workers={crew.name: crew.rss_mb() for crew in self._crews},
+            workers={crew.name: crew.rss_mb() for crew in self.crews},
             lanes=list(self.lanes),
             reducing=bool(self._reducing),
         )

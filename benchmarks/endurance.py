@@ -17,13 +17,14 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for tests.faults
 
 PAGE = Path(__file__).parents[1] / "docs" / "campaigns.md"
 CURVES = "endurance.jsonl"
@@ -161,31 +162,13 @@ def _children(pid: int) -> list[int]:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Say whether two campaigns are equal, but for dates."""
+    from tests.faults.faulty import state
+
     first, second = (state(Path(name)) for name in arguments.directories)
     differing = [name for name in first if first[name] != second[name]]
     for name, value in first.items():
         print(f"{name}: {len(value)} and {len(second[name])}, {'DIFFERENT' if name in differing else 'equal'}")
     return 1 if differing else 0
-
-
-def state(directory: Path) -> dict[str, list[Any]]:
-    """What a campaign is, without dates."""
-    connection = sqlite3.connect(f"{(directory / 'campaign.db').absolute().as_uri()}?mode=ro", uri=True)
-    findings = []
-    for data, last, scenario, minimized in connection.execute(
-        "SELECT data, last_execution, scenario, minimized FROM findings ORDER BY signature"
-    ):
-        record = json.loads(data)
-        del record["first_seen"], record["first_second"]
-        findings.append((record, last, scenario, minimized))
-    tables = {
-        "counts": "SELECT signature, target, path, cases FROM counts ORDER BY 1, 2, 3",
-        "counts of open slices": "SELECT slice, signature, path, cases FROM open_counts ORDER BY 1, 2, 3",
-        "slices": "SELECT number, lane, seed, planned, executions, features, state FROM slices ORDER BY 1",
-        "lanes": "SELECT name, slices, executions, features, yield FROM lanes ORDER BY 1",
-        "inputs": "SELECT target, name, slice FROM units WHERE retired IS NULL ORDER BY 1, 2",
-    }
-    return {"findings": findings, **{name: connection.execute(query).fetchall() for name, query in tables.items()}}
 
 
 def write(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 worldswitch fuzz --path linux-6.1,linux-6.14 --time 60 --out campaign
-worldswitch fuzz --target all --pair linux-6.1,linux-6.14 --pair xen-4.16,xen-4.17 --jobs 4 --out weeks
+worldswitch fuzz --target all --pair linux-6.1,linux-6.14 --pair xen-4.12,xen-4.21 --jobs 4 --out weeks
 """
 
 PRINTED: Final = 3

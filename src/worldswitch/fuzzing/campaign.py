@@ -345,10 +345,13 @@ class Campaign:
             self._close(crew, crew.at, found)
             return
         if ended.outcome:
-            self._failure(crew, ended)
-            same = self._deaths.get(piece.number) == ended.data and bool(ended.data)
+            # Once it may have been anybody who killed it; when it executed the same input twice, it was the input.
+            same = bool(ended.data) and self._deaths.get(piece.number) == ended.data
             self._deaths[piece.number] = ended.data
             blameless = ended.outcome in ("killed", "hung", "disk") and not same and piece.attempts < RETRIES
+            if same and ended.outcome == "killed":
+                ended.outcome = "died"
+            self._failure(crew, ended)
             if blameless:
                 self.ledger.progress(piece, crew.at, crew.counts, crew.worker.features)
                 return  # open: done again

@@ -5,6 +5,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, Final
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import slices, units
 from worldswitch.fuzzing.engine import common_flags, scratch_directory
-from worldswitch.fuzzing.harness import Job
+from worldswitch.fuzzing.harness import Build, Job
 from worldswitch.fuzzing.lanes import Lane
 from worldswitch.fuzzing.ledger import Count, Slice
 from worldswitch.fuzzing.worker import Inbox, Worker
@@ -29,6 +30,9 @@ START_SECONDS: Final = 120.0
 
 CRASHES: Final = "crashes"
 SCRATCH: Final = ".scratch"
+
+BUILD: Build = slices.build
+"""What makes the harness of a slice; tests put another in its place."""
 
 _PAGE_MB: Final = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
@@ -148,9 +152,9 @@ def start(piece: Slice, lane: Lane, directory: Path, names: list[str], cases: in
         incoming = units.Collected(corpus, piece.number)
         cleanup.callback(incoming.discard)
         job = Job(
-            module=slices.__name__,
-            name=slices.build.__qualname__,
-            file=slices.__file__,
+            module=BUILD.__module__,
+            name=BUILD.__qualname__,
+            file=sys.modules[BUILD.__module__].__file__ or "",
             arguments=pickle.dumps((lane.configuration, cases)),
             flags=(
                 *common_flags(

@@ -221,7 +221,7 @@ def report_failures(campaign: "Campaign", result: "Outcome") -> None:
     """Fuzzing processes failed: say how, and where their inputs are."""
     print(f"{result.failures} fuzzing processes failed: defects of this program; please report them", file=sys.stderr)
     rows = campaign.store.connection.execute(
-        "SELECT outcome, summary, file FROM failures WHERE outcome NOT IN ('killed', 'disk') ORDER BY id DESC LIMIT ?",
+        "SELECT outcome, summary, file FROM failures WHERE outcome != 'killed' ORDER BY id DESC LIMIT ?",
         (min(result.failures, PRINTED),),
     )
     for outcome, summary, file in rows:

@@ -93,7 +93,7 @@ def table(views: "list[CampaignView]") -> list[str]:
 
 def blamed(view: "CampaignView") -> int:
     """Processes that failed, but for those that somebody killed."""
-    return sum(failure.outcome not in ("killed", "disk") for failure in view.failures)
+    return sum(failure.outcome != "killed" for failure in view.failures)
 
 
 def details(view: "CampaignView") -> list[str]:

@@ -348,7 +348,7 @@ class Campaign:
             # Once it may have been anybody who killed it; when it executed the same input twice, it was the input.
             same = bool(ended.data) and self._deaths.get(piece.number) == ended.data
             self._deaths[piece.number] = ended.data
-            blameless = ended.outcome in ("killed", "hung", "disk") and not same and piece.attempts < RETRIES
+            blameless = ended.outcome in ("killed", "hung") and not same and piece.attempts < RETRIES
             if same and ended.outcome == "killed":
                 ended.outcome = "died"
             self._failure(crew, ended)
@@ -381,7 +381,7 @@ class Campaign:
             kept = f"{fleet.CRASHES}/{ended.outcome}-{name}"
             with contextlib.suppress(OSError):
                 (self.directory / kept).write_bytes(ended.data)
-        if ended.outcome not in ("killed", "disk"):
+        if ended.outcome != "killed":
             self.failures += 1
         with self.store.writing() as connection:
             connection.execute(

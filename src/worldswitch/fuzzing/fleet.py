@@ -123,8 +123,9 @@ class Crew:
         if self.hung:
             return Ended("hung", "it did not move any more, and was killed", self.worker.log_text, data)
         if outcome is None or outcome == "target":
-            if self.incoming.broken:
-                return Ended("disk", f"{self.incoming.broken} inputs could not be written", "", b"")
+            lost = max(self.incoming.broken, self.worker.new_units - len(self.incoming.found))
+            if lost:  # libFuzzer says nothing when it cannot write
+                raise InputError(f"{lost} inputs could not be written: is the disk full?", str(self.incoming.corpus))
             return Ended("")
         if outcome == "interrupted":  # terminated by somebody else
             return Ended("killed", "terminated", "", data)

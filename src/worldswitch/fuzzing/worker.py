@@ -71,7 +71,7 @@ class Worker:
 
     def __init__(self, job: Job, incoming: Incoming, inbox: Inbox) -> None:
         """Starts the process."""
-        self.features = self.units = self.rss_mb = 0
+        self.features = self.units = self.rss_mb = self.new_units = 0
         self.last_new = self.ended = time.monotonic()
         self.failure: Failure | None = None
         self.artifact: Path | None = None
@@ -195,6 +195,7 @@ class Worker:
             self.units = int(event[3] or 0)
             self.rss_mb = int(event[4])
             if event[1] == b"NEW":
+                self.new_units += 1  # and so many files, where the disk lets it
                 self.last_new = time.monotonic()
         elif final := _FINAL.match(line):
             if final[1] == b"peak_rss_mb":

@@ -46,8 +46,8 @@ _COMMENT: Final = re.compile(r"#[^\n]*+")
 _EQUALS: Final = re.compile(r"=[ \t]*+")
 _BRACKET: Final = re.compile(r"\]")
 _BRACKETS: Final = re.compile(r"\]\]")
-# Groups are not possessive: Python before 3.11.5 loses its place in such a one. Each has but one way to match a text, so
-# that giving iterations back finds nothing and takes linear time.
+# Groups are not possessive: Python before 3.11.5 loses its place in such a one. Each has but one way to match a text,
+# so that giving iterations back finds nothing and takes linear time.
 _KEY_PART: Final = re.compile(r"""[A-Za-z0-9_-]++|"(?:[^"\\\n]++|\\.)*"|'[^'\n]*+'""")
 # The closing quotes of a multi-line string may be preceded by up to two quotes that are part of it.
 _STRING: Final = re.compile(

@@ -3,8 +3,8 @@
 
     fuzz/fuzz_sequence.py -max_total_time=60 -max_len=64 CORPUS
 
-It raises on a finding that the shipped verdict matrix does not expect of a free host program: it runs for ever, unless
-model or oracles are wrong.
+It raises on a finding that a free host program does not show by what it does itself (VMRUN next to STI, VMRUN with
+IF=0): it runs for ever, unless model or oracles are wrong.
 """
 
 import sys

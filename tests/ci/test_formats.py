@@ -1,6 +1,9 @@
 """SARIF and JUnit: what the commands write is what services read."""
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -146,3 +149,33 @@ def test_junit_is_read_by_junitparser(tmp_path: Path) -> None:
     (suite,) = junitparser.JUnitXml.fromfile(str(file))
     assert (suite.tests, suite.failures, suite.skipped) == (2, 1, 1)
     assert [type(case.result[0]).__name__ for case in suite] == ["Failure", "Skipped"]
+
+
+WORKFLOWS = sorted((ROOT / "docs/ci").glob("*.yml"))
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+def test_actions_are_pinned_by_commit(file: Path) -> None:
+    used = re.findall(r"uses: (\S+)(?: # (\S+))?", file.read_text())
+    assert used
+    for action, version in used:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action)
+        assert version.startswith("v")
+
+
+def test_the_workflow_s_commands_exist(cli: Cli) -> None:
+    """Every option that the workflow gives is one that the command has."""
+    text = re.sub(r">-\n\s+", "", (ROOT / "docs/ci/worldswitch.yml").read_text()).replace("\n          --", " --")
+    commands = re.findall(r"^[^#\n]*worldswitch (smoke|run|fuzz|report) ([^\n]*)", text, re.MULTILINE)
+    assert {command for command, _ in commands} == {"smoke", "run", "fuzz", "report"}
+    for command, words in commands:
+        known = cli(command, "--help").out
+        for option in re.findall(r"--[a-z]+", words):
+            assert option in known
+
+
+def test_the_workflows_follow_github_s_schema() -> None:
+    pytest.importorskip("check_jsonschema", reason="tox -e formats brings it")
+    words = ["-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", *map(str, WORKFLOWS)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout

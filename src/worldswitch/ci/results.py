@@ -11,7 +11,7 @@ from worldswitch.fuzzing.acknowledged import Sorted
 
 if TYPE_CHECKING:
     from worldswitch.fuzzing.smoke import Smoke
-    from worldswitch.fuzzing.store import Record
+    from worldswitch.fuzzing.view import Record
     from worldswitch.result import Result
 
 

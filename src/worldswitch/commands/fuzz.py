@@ -2,8 +2,8 @@
 
 Runs until stopped, unless --time, --runs or --total is given. Stopping or killing it loses nothing; the same command
 again goes on. `worldswitch status DIR` shows a campaign at a glance, also while it runs.
-Exit code 0: no finding. 1: findings. 2: bad input. 3: a fuzzing process failed. 130: interrupted, with everything found
-so far saved.
+Exit code 0: no finding, or acknowledged ones alone. 1: findings. 2: bad input. 3: a fuzzing process failed. 130:
+interrupted, with everything found so far saved.
 """
 
 import argparse
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from worldswitch.commands.common import (
     DEFAULT_OUT,
+    add_acknowledged_argument,
+    add_ci_arguments,
     add_json_argument,
     add_model_arguments,
     model_options,
@@ -87,11 +89,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="scenario files to start from, such as corpus/world-switch",
     )
+    add_acknowledged_argument(parser)
+    add_ci_arguments(parser)
     add_json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a campaign, then say what it found."""
+    from worldswitch.ci.results import of_campaign, of_records, write
+    from worldswitch.fuzzing.acknowledged import read_acknowledged, sort
     from worldswitch.fuzzing.campaign import Campaign
     from worldswitch.fuzzing.fleet import Limits
     from worldswitch.fuzzing.lanes import make_lanes
@@ -110,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("memory", "timeout"):
         if getattr(arguments, name) <= 0:
             raise InputError(f"must be more than 0, not {getattr(arguments, name)}", field=f"--{name}")
+    known = read_acknowledged(arguments.acknowledged)
     seeds = read_seeds(arguments.seeds, lanes)
     display = Display(sys.stderr)
     campaign = Campaign(
@@ -128,16 +135,21 @@ def run(arguments: argparse.Namespace) -> int:
         )
         display.clear()
         campaign.reduce()
+        records = list(campaign.store.records.values())
+        sorting = sort(of_records(records), known)
+        reported, cases = of_campaign(campaign.directory, campaign.path_names, records, sorting)
+        write("worldswitch fuzz", reported, cases, sarif_file=arguments.sarif, junit_file=arguments.junit)
         if arguments.json:
-            print_json(as_json(campaign, result))
+            print_json({**as_json(campaign, result), "acknowledged": sorting.as_json()})
         else:
             print_summary(campaign, result)
+            print(*(f"{line}\n" for line in sorting.lines()), sep="", end="")
         if result.outcome == "interrupted":
             return 130
         if result.failures:
             report_failures(campaign, result)
             return 3
-        return 1 if campaign.store.records else 0
+        return 1 if sorting.new else 0
 
 
 def read_seeds(places: list[str], lanes: "Sequence[Lane]") -> dict[str, list[bytes]]:

@@ -2,7 +2,7 @@
 
 DIR is a campaign's directory; with several, a line each. A campaign of an older version is read as well, and one whose
 database is damaged as far as the files beside it go.
-Exit code 0: no findings. 1: findings. 2: no campaign there.
+Exit code 0: no findings, or acknowledged ones alone. 1: findings. 2: no campaign there.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldswitch.commands.common import DEFAULT_OUT, add_json_argument, print_json
+from worldswitch.commands.common import DEFAULT_OUT, add_acknowledged_argument, add_json_argument, print_json
 
 if TYPE_CHECKING:
     from worldswitch.fuzzing.view import CampaignView
@@ -26,24 +26,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directories", metavar="DIR", nargs="*", default=[DEFAULT_OUT], help="campaigns (default: campaign)"
     )
+    add_acknowledged_argument(parser)
     add_json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the state of each campaign."""
+    from worldswitch.ci.results import of_records
+    from worldswitch.fuzzing.acknowledged import read_acknowledged, sort
     from worldswitch.fuzzing.view import open_read
 
+    known = read_acknowledged(arguments.acknowledged)
     views = [open_read(Path(name)) for name in arguments.directories]
+    sorting = sort(of_records(record for view in views for record in view.records), known)
     if arguments.json:
-        print_json({"format": 1, "campaigns": [as_json(view) for view in views]})
+        document = {"format": 1, "campaigns": [as_json(view) for view in views], "acknowledged": sorting.as_json()}
+        print_json(document)
     elif len(views) == 1:
         print(*details(views[0]), sep="\n")
     else:
         print(*table(views), sep="\n")
+    if not arguments.json:
+        print(*(f"{line}\n" for line in sorting.lines()), sep="", end="")
     for view in views:
         for note in view.notes:
             print(note, file=sys.stderr)
-    return 1 if any(view.records for view in views) else 0
+    return 1 if sorting.new else 0
 
 
 def state(view: "CampaignView") -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.commands.conftest import Cli, cli
+from tests.page.campaigns import write_campaign, write_finding
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import smoke
@@ -123,3 +124,35 @@ def test_smoke_acknowledges_nothing_for_another_path(cli: Cli, tmp_path: Path) -
     file.write_text(f"format = 1\n{entry_text(entry(path='linux-6.14'))}")
     shown = json.loads(cli("smoke", "--cases", 50, "--acknowledged", file, "--json").out)
     assert shown["acknowledged"]["unmatched"] == [{"signature": BLEED, "path": "linux-6.14"}]
+
+
+def test_status_and_report_show_it_and_only_new_ones_count(cli: Cli, tmp_path: Path) -> None:
+    directory = write_campaign(tmp_path / "campaign")
+    write_finding(directory)
+    file = tmp_path / "acknowledged.toml"
+    assert cli("status", directory).code == 1
+    file.write_text(f"format = 1\n{entry_text(entry(path='linux-6.1'))}")
+    shown = cli("status", directory, "--acknowledged", file)
+    assert shown.code == 0
+    assert f"acknowledged: {BLEED} on linux-6.1: known" in shown.out
+    assert "acknowledged" in cli("report", directory, "--acknowledged", file).out
+    document = json.loads(cli("status", directory, "--acknowledged", file, "--json").out)
+    assert document["acknowledged"]["new"] == []
+    file.write_text(f"format = 1\n{entry_text(entry(until=TODAY - 9999 * DAY))}")
+    assert cli("status", directory, "--acknowledged", file).code == 1
+
+
+def test_a_campaign_with_acknowledged_findings_alone_succeeds(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="fuzzing needs atheris")
+    file, sarif_file, junit_file = (tmp_path / name for name in ("acknowledged.toml", "f.sarif", "f.xml"))
+    words = ("fuzz", "--runs", 600, "--out", tmp_path / "campaign", "--seeds", "corpus/world-switch",
+             "--sarif", sarif_file, "--junit", junit_file)  # fmt: skip
+    assert cli(*words).code == 1
+    assert 'failures="1"' in junit_file.read_text()
+    file.write_text(f"format = 1\n{entry_text(entry('shadow-bleed.*'))}")
+    shown = cli(*words, "--acknowledged", file)
+    assert shown.code == 0
+    assert f"acknowledged: {BLEED} on linux-6.1: known" in shown.out
+    results = json.loads(sarif_file.read_text())["runs"][0]["results"]
+    assert results
+    assert all(result["suppressions"] for result in results)

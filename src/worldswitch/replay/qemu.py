@@ -15,7 +15,7 @@ from worldswitch.replay.build import need
 
 PROGRAM: Final = "qemu-system-x86_64"
 PACKAGE: Final = "qemu-system-x86"
-QUIET: Final = 4.0
+QUIET: Final = 8.0
 """Seconds without output after which a scenario is taken to hang: more than a start of the machine takes."""
 
 

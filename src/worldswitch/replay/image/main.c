@@ -564,6 +564,29 @@ static void run_record(const struct record *record)
 	report("E");
 }
 
+/*
+ * Enters a guest that leaves at once. Before the first #VMEXIT after a reset V_GIF=0 holds nothing on QEMU (S10-83).
+ */
+static void enter_once(void)
+{
+	static const u64 values[][2] = {
+		{ 0x10, 3 }, /* intercepts VMRUN and VMMCALL */
+		{ 0x40, IOPM }, { 0x48, MSRPM }, { 0x58, 1 | 1UL << 32 },
+		{ 0x4D0, 0x1D01 }, { 0x548, 0x60 }, { 0x550, GUEST_PML4 }, { 0x558, 0x80010033 },
+		{ 0x560, 0x400 }, { 0x568, 0xFFFF0FF0 }, { 0x570, 2 }, { 0x578, GUEST_CODE }, { 0x5D8, GUEST_STACK },
+	};
+	copy((void *)VMCB, vmcb_template, sizeof vmcb_template);
+	for (u32 i = 0; i < sizeof values / sizeof *values; i++)
+		*BY_ADDRESS(u64, VMCB + values[i][0]) = values[i][1];
+	copy((void *)GUEST_CODE, "\x0f\x01\xd9", 3); /* vmmcall */
+	asm volatile("clgi; vmrun; stgi" : : "a"((u64)VMCB) : "memory");
+	if (*BY_ADDRESS(u64, VMCB + 0x70) != 0x81) {
+		puts("! the first guest did not reach VMMCALL: exit");
+		put_field(*BY_ADDRESS(u64, VMCB + 0x70));
+		put('\n');
+	}
+}
+
 static int find_svm(void)
 {
 	u32 a, b, c, d, family;
@@ -613,6 +636,7 @@ void image_main(void)
 		wrmsr(0xC0010117, HSAVE);
 		make_world();
 		make_vmcb();
+		enter_once();
 		apic_write(0xF0, 0x1FF);
 		apic_write(0x80, 0);
 		for (u32 reg = 0x320; reg <= 0x370; reg += 0x10)

@@ -32,6 +32,12 @@ def decoded(subject: str, changes: Edits) -> Scenario:
     return codec.decode(bytes(row))
 
 
+def injecting(subject: str, changes: Edits) -> Edits:
+    """The choices that inject an event, and make it meet a fault, besides the others."""
+    names = [slot.name for slot in CODECS[subject].slots]
+    return [*changes, (names.index("vmcb.eventinj"), 1), (names.index("idt.0x68"), 1 + len(changes) % 6)]
+
+
 def random_edits(count: int, seed: int = 1) -> Iterator[Edits]:
     """The same random edits for the same seed, without Hypothesis: for showing that a property can fail."""
     random = Random(seed)

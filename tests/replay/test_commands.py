@@ -1,6 +1,7 @@
 """`worldswitch replay --on` and `worldswitch crosscheck` as commands: exit codes, complaints, files."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_the_golden_scenario_and_its_fixed_twin_on_qemu(capsys: pytest.CaptureFi
     results = json.loads(capsys.readouterr().out)["results"]
     assert [result["observed"]["exits"][0]["int_state"] for result in results] == ["0x1", "0x0"]
     assert [result["observed"]["exits"][0]["name"] for result in results] == ["npf", "npf"]
+
+
+@needs_qemu
+def test_the_readme_shows_what_qemu_does(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for QEMU's version."""
+    if qemu.profile() != "qemu-7.2":
+        pytest.skip(f"QEMU {qemu.version()} clears the shadow at VMRUN")
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    block = (root / "README.md").read_text(encoding="utf-8").partition("$ worldswitch replay ")[2].partition("```")[0]
+    words, _, shown = block.partition("\n")
+    command, _, pattern = words.partition(" | grep -E ")
+    assert main(["replay", *command.split()]) == 0
+    wanted = re.compile(pattern.strip("'"))
+    real = [line.rstrip() for line in capsys.readouterr().out.splitlines() if wanted.search(line)]
+    assert real[1:] == [line.rstrip() for line in shown.splitlines()][1:]
 
 
 @needs_qemu

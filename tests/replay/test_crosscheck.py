@@ -153,6 +153,7 @@ def test_qemu_agrees_with_its_profile() -> None:
 @needs_bochs
 @pytest.mark.parametrize("wrong", [False, True])
 def test_bochs_agrees_with_its_profile_alone(wrong: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TERM", raising=False)  # as under tox
     if wrong:
         monkeypatch.setattr(shadow, "after_sti", lambda cpu, rflags: 0)
     result = crosscheck(target_of("bochs"), 100, 1, reduce=False)

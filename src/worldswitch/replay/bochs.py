@@ -102,16 +102,29 @@ def run(image: Path, module: bytes, timeout: float = 3600.0) -> str:
         )
         commands.write_text("c\n" * MAX_RESETS, encoding="ascii")  # a shutdown stops in the debugger
         inner = f"{program} -q -f {configuration} -rc {commands}"
-        # Bochs' text display wants a terminal.
+        # Bochs' text display wants a terminal, and one that it knows.
         process = subprocess.Popen(
             [script, "-qfc", f"exec {inner}", "/dev/null"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
-            start_new_session=True,
+            env={**os.environ, "TERM": "vt100"}, start_new_session=True,
         )  # fmt: skip
         try:
-            return _collect(process, serial, time.monotonic() + timeout)
+            text = _collect(process, serial, time.monotonic() + timeout)
         finally:
             _end(process)
+        if not text:
+            raise InputError(f"Bochs wrote nothing to the serial port{_reason(folder / 'bochs.log')}")
+        return text
+
+
+def _reason(log: Path) -> str:
+    """The last complaint in Bochs' own log, if it wrote one."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    complaints = [line.strip() for line in lines if line.startswith(("p", "e"))]
+    return f": {complaints[-1]}" if complaints else ""
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -125,9 +125,9 @@ def details(view: "CampaignView") -> list[str]:
         lines.append(f"  {lane.name}{on}: {lane.executions} cases, {lane.features} points, {lane.slices} slices")
     lines.append(f"{len(view.records)} findings")
     for record in view.records:
-        gone = totals.executions - record.last_execution
+        gone = max(0, totals.executions - record.last_execution)
         lines.append(
-            f"  {record.signature}  {record.cases} cases on {', '.join(record.paths) or record.first_path}, "
+            f"  {record.signature}  {max(1, record.cases)} cases on {', '.join(record.paths) or record.first_path}, "
             f"first after {record.first_execution}, last {gone} cases ago"
         )
         if record.problem:

@@ -24,6 +24,7 @@ from worldswitch.fuzzing.helper import Helper
 from worldswitch.fuzzing.lanes import Lane, choose, describe
 from worldswitch.fuzzing.ledger import CULL, Ledger, Slice
 from worldswitch.fuzzing.store import Record, Sample, Store, write_whole
+from worldswitch.fuzzing.view import LaneRecord
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.write import scenario_text
 
@@ -43,7 +44,7 @@ JUMP_SECONDS: Final = 5.0
 PATIENCE: Final = 5
 """A slice that was cut short so often is closed where it was cut, so that short runs get on too."""
 
-RETRIES: Final = 10
+RETRIES: Final = 25
 """A slice whose process was killed so often by something other than its input is closed where it got to."""
 
 REST_AFTER: Final = 5
@@ -83,7 +84,7 @@ class Progress:
     units: int
     since_new: float  # seconds since the last new point of guidance or finding
     workers: dict[str, int]  # process to resident memory in MB
-    lanes: list[Lane]
+    lanes: list[LaneRecord]
     reducing: bool
 
 
@@ -297,7 +298,7 @@ class Campaign:
             if waiting:
                 piece = waiting[0]
             else:
-                planned = self._plan(seed, promised)
+                planned = self._plan(seed)
                 if planned is None:
                     return "" if self.crews else "failed"
                 piece = planned
@@ -313,7 +314,7 @@ class Campaign:
             self.crews.append(fleet.start(piece, lane, self.directory, names, cases, self.limits))
         return ""
 
-    def _plan(self, seed: int, promised: int) -> Slice | None:
+    def _plan(self, seed: int) -> Slice | None:
         """The next slice; None where every lane rests."""
         for target in dict.fromkeys(lane.configuration.target for lane in self.lanes):
             size = self.ledger.corpus_size(target)
@@ -328,7 +329,7 @@ class Campaign:
         if lane is None:
             return None
         length = self.slice_cases or lane.length(self.ledger.corpus_size(lane.configuration.target))
-        return self.ledger.new(lane.name, seed, length, promised)
+        return self.ledger.new(lane.name, seed, length)
 
     # Ends of slices.
 
@@ -553,9 +554,16 @@ class Campaign:
             units=self.ledger.corpus_size() + sum(len(crew.incoming.names()) for crew in self.crews),
             since_new=now - self._last_new,
             workers={crew.name: crew.rss_mb() for crew in self.crews},
-            lanes=list(self.lanes),
+            lanes=[self._lane_now(lane) for lane in self.lanes],
             reducing=bool(self._reducing),
         )
+
+    def _lane_now(self, lane: Lane) -> LaneRecord:
+        done = lane.executions + sum(crew.worker.executions for crew in self.crews if crew.lane is lane)
+        return LaneRecord(
+            lane.name, lane.configuration.target, lane.target.path_names, lane.slices, done, self._best[lane.name],
+            lane.recent, lane.failures,
+        )  # fmt: skip
 
     def _sample(self, progress: Progress) -> None:
         self.store.sample(

@@ -96,13 +96,13 @@ class Ledger:
         )
         return [Slice(*row) for row in rows]
 
-    def new(self, lane: str, seed: int, planned: int, going: int = 0) -> Slice:
-        """Plan a slice; ``going`` cases are being executed by others."""
+    def new(self, lane: str, seed: int, planned: int) -> Slice:
+        """Plan a slice."""
         with self.store.writing() as connection:
             (number,) = connection.execute("SELECT coalesce(max(number), -1) + 1 FROM slices").fetchone()
             (corpus,) = connection.execute("SELECT coalesce(max(id), 0) FROM units").fetchone()
             slice_seed = (seed - 1 + number * _STRIDE) % _LARGEST_SEED + 1
-            made = Slice(number, lane, slice_seed, planned, corpus, self.closed + going)
+            made = Slice(number, lane, slice_seed, planned, corpus, self.executions)
             connection.execute(
                 "INSERT INTO slices (number, lane, seed, planned, corpus, first_execution) VALUES (?, ?, ?, ?, ?, ?)",
                 (number, lane, slice_seed, planned, corpus, made.first_execution),

@@ -116,7 +116,7 @@ def block(progress: "Progress", campaign: "Campaign", features: list[int], scree
 def _finding(record: "Record", screen: Screen, width: int) -> str:
     state = "!" if record.problem else ("+" if record.minimized else " ")
     where = ", ".join(record.paths)
-    rest = f"  {record.cases} cases  {where}"
+    rest = f"  {max(1, record.cases)} cases  {where}"
     name = cut(f"{state} {record.signature}", width)
     return screen.bad(name) + cut(rest, width - len(name)) if width - len(name) > 4 else screen.bad(name)
 

@@ -256,7 +256,7 @@ def read_records(connection: sqlite3.Connection) -> list[Record]:
     ):
         record = Record(**json.loads(data))
         record.last_execution, record.last_second, record.last_seen = execution, second, seen
-        record.paths, record.targets = {}, {}
+        record.paths, record.targets = {record.first_path: 0}, {record.target: 0}  # seen, and perhaps not booked yet
         for target, path, cases in counts.get(record.signature, ()):
             record.paths[path] = record.paths.get(path, 0) + cases
             record.targets[target] = record.targets.get(target, 0) + cases

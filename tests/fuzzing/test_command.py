@@ -1,0 +1,62 @@
+"""`worldswitch fuzz` as it is typed: limits, output for people and for CI, exit codes, bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldswitch.cli import main
+
+pytest.importorskip("atheris", reason="fuzzing needs atheris")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_campaign_on_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fuzz", "--target", "sequence,sequence", "--seed", "1", "--total", "400", "--out", "out"]
+    assert main([*words, "--json", "--sarif", "out.sarif", "--junit", "out.xml"]) == 1
+    shown, progress = capsys.readouterr()
+    data = json.loads(shown)
+    assert (data["outcome"], data["executions"], data["failures"]) == ("runs", 400, 0)
+    signatures = [finding["signature"] for finding in data["findings"]]
+    assert signatures == data["new"]
+    assert data["paths"] == {"program": 400}
+    assert all(f"new finding {signature} on program after " in progress for signature in signatures)
+    results = json.loads((here / "out.sarif").read_text())["runs"][0]["results"]
+    assert len(results) == len(signatures) >= 2
+    assert all(signature in (here / "out.xml").read_text() for signature in signatures)
+
+    entries = [f'[[acknowledged]]\nsignature = "{one}"\npath = "program"\nreason = "known"\n' for one in signatures]
+    (here / "known.toml").write_text("format = 1\n" + "".join(entries))
+    assert main([*words, "--acknowledged", "known.toml"]) == 0  # nothing left to do, and nothing new
+    shown = capsys.readouterr().out
+    assert shown.startswith("400 cases on program (0 in this run, ")
+    for finding in data["findings"]:
+        assert f"{finding['signature']}  ({finding['paths']['program']} cases, first after " in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--target", "world"), "unknown target 'world'"),
+        (("--path", "linux-6.1", "--pair", "linux-6.1,linux-6.14"), "--pair: either --path"),
+        (("--pair", "linux-6.1,linux-6.14", "--pair", "linux-6.1,linux-6.14"), "is given twice"),
+        (("--memory", "0"), "--memory: must be more than 0, not 0"),
+        (("--total", "0"), "total: must be more than 0, not 0"),
+        (("--jobs", "0"), "jobs: must be more than 0, not 0"),
+        (("--acknowledged", "none.toml"), "none.toml"),
+        (("--seeds", "none"), "none"),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: tuple[str, ...], line: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fuzz", "--out", "out", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert line in err
+    assert err.count("\n") == 1

@@ -7,8 +7,8 @@ Small campaigns are killed at random moments, coordinator or worker, and come to
 kills passes, on average, a third of the time that the campaign takes undisturbed. Each is then compared with the same
 campaign undisturbed: findings with their first cases, reduced scenarios and last executions, counts by path, slices,
 inputs. With one job the two must be equal; with two jobs nothing that was reported may be missing, and every slice must
-be in the totals exactly once. Prints the counts, and with --write puts them into the page, between its ``faults`` marks.
-Exit code: 0, or 1 where something was lost, or counted twice, or differs.
+be in the totals exactly once. Prints the counts, and with --write puts them into the page, between its ``faults``
+marks. Exit code: 0, or 1 where something was lost, or counted twice, or differs.
 """
 
 import argparse

@@ -58,9 +58,7 @@ def main() -> int:
     """Kill, compare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=200, help="in all (default: %(default)s)")
-    parser.add_argument(
-        "--every", type=float, default=2.0, help="seconds between two, on average (default: %(default)s)"
-    )
+    parser.add_argument("--minutes", type=float, default=30.0, help="no further campaign after (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--write", metavar="FILE", default="")
     arguments = parser.parse_args()

@@ -102,11 +102,12 @@ def run(image: Path, module: bytes, timeout: float = 3600.0) -> str:
         )
         commands.write_text("c\n" * MAX_RESETS, encoding="ascii")  # a shutdown stops in the debugger
         inner = f"{program} -q -f {configuration} -rc {commands}"
-        # Bochs' text display wants a terminal, and one that it knows.
+        # Bochs' text display wants a terminal, and one that it knows. It aborts over some environments.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "TERM": "vt100"}
         process = subprocess.Popen(
             [script, "-qfc", f"exec {inner}", "/dev/null"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
-            env={**os.environ, "TERM": "vt100"}, start_new_session=True,
+            env=environment, start_new_session=True,
         )  # fmt: skip
         try:
             text = _collect(process, serial, time.monotonic() + timeout)

@@ -26,7 +26,7 @@ CODECS: dict[str, Codec | NestedCodec] = {
     "edits": EditsCodec(("linux-6.1", "linux-6.14")),
 }
 CORPUS = Path(__file__).parents[2] / "corpus"
-SEEDS = sorted(CORPUS.glob("*/*.toml"))
+SEEDS = [file for target in CODECS for file in sorted((CORPUS / target).glob("*.toml"))]
 
 codecs = st.sampled_from(sorted(CODECS)).map(CODECS.__getitem__)
 

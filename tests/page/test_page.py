@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -203,3 +204,12 @@ def test_findings_on_a_path_are_counted_once(tmp_path: Path) -> None:
     (record,) = campaign.records
     assert [campaign.status(record, path) for path in PATHS] == ["acknowledged", "new"]
     assert campaign.is_new(record)
+
+
+def test_the_profiles_and_paths_that_show_it_are_told(tmp_path: Path) -> None:
+    directory = write_campaign(tmp_path)
+    folder = write_finding(directory)
+    data = json.loads((folder / "finding.json").read_text())
+    data["shown_on"] = {"amd": ["linux-6.1", "xen-4.12"], "qemu-7.2": ["linux-6.1"]}
+    (folder / "finding.json").write_text(json.dumps(data))
+    assert "on 2 paths, under 2 profiles" in report(directory).text

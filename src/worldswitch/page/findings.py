@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from worldswitch.core.options import BY_NAME
 from worldswitch.fuzzing.view import Record
-from worldswitch.page.markup import Children, code, cut, duration, el, figure, grouped, listing, prose, table
+from worldswitch.page.markup import Children, code, cut, details, duration, el, figure, grouped, listing, prose, table
 from worldswitch.page.source import Campaign, Evidence, evidence
 from worldswitch.page.timelines import timelines
 from worldswitch.result import as_json
@@ -68,6 +68,7 @@ def _finding(campaign: Campaign, record: Record, number: int) -> Element:
         el("h3", f"{number}. ", el("span", record.signature, class_="signature"), id=f"{name}-title"),
         el("p", cut(record.message, 2000), class_="lead"),
         _facts(campaign, record),
+        _elsewhere(record, number),
         [
             el("p", cut(line, 1000), class_="trouble")
             for line in ([record.problem] if record.problem else []) + found.trouble
@@ -100,7 +101,6 @@ def _facts(campaign: Campaign, record: Record) -> Element:
                        f"{duration(record.first_second)} into the campaign, on {record.first_path}"),
         ("last seen", _last(campaign, record)),
         ("model", record.profile + "".join(f", {name}={value}" for name, value in record.options.items())),
-        *((f"under profile {name}", ", ".join(on) or "no path shows it") for name, on in record.shown_on.items()),
         ("reduced", "yes" if record.minimized else "not yet"),
         ("replayed", "yes: the scenario shows it again" if record.replayed else "not yet"),
     ]  # fmt: skip
@@ -112,6 +112,17 @@ def _facts(campaign: Campaign, record: Record) -> Element:
         if entry:
             rows.append((f"acknowledgement expired on {path}", str(entry)))
     return el("dl", [el("div", el("dt", term), el("dd", says)) for term, says in rows], class_="facts")
+
+
+def _elsewhere(record: Record, number: int) -> Children:
+    """Under which profiles, on which paths of the catalogue, the reduced scenario shows the finding."""
+    if not record.shown_on:
+        return None
+    count = len({path for on in record.shown_on.values() for path in on})
+    rows = [(name, ", ".join(on) or "no path") for name, on in record.shown_on.items()]
+    label = f"Profiles and paths that show finding {number}"
+    summary = f"The reduced scenario shows it on {figure(count, 'path')}, under {figure(len(rows), 'profile')}"
+    return details(summary, table(label, ("profile", "paths"), rows, "prose"))
 
 
 def _moment(date: str) -> str:

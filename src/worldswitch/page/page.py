@@ -153,7 +153,7 @@ def _growth(campaign: Campaign) -> list[Children]:
     ]
     if any(sample.workers for sample in samples):
         memory = [(s.second, float(sum(s.workers.values()))) for s in samples]
-        charts.append(chart("chart-memory", "Memory of all workers, MB", memory))
+        charts.append(chart("chart-memory", "Memory of the workers, MB", memory))
     note = "Times are of fuzzing, from the campaign's beginning. " + (
         "Dashed lines are findings, by number, when first seen." if marks else ""
     )

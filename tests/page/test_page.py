@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def bleed(tmp_path_factory: pytest.TempPathFactory) -> Page:
     failures = [FailureRecord(1, "2026-11-25", 3.0, 1, "world-switch", 7, "timeout", "hung", "", "00", "crashes/x")]
     campaign.view = dataclasses.replace(campaign.view, samples=samples, events=events, failures=failures)
     return Page(page(campaign))
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def report(directory: Path, *known: Entry) -> Page:
@@ -192,6 +199,7 @@ def test_the_command(cli: Cli, tmp_path: Path) -> None:
     text = (directory / "report.html").read_text(encoding="utf-8")
     assert cli("report", directory, "--out", "-").out == text
     assert text.startswith("<!DOCTYPE html>")
+    assert (directory / "report.html").stat().st_mode & 0o777 == 0o666 & ~current_umask()
     assert cli("report", tmp_path).code == 2
     assert cli("report", tmp_path / "nowhere").code == 2
     assert cli("report", directory, "--out", tmp_path / "campaign" / "campaign.json" / "x").code == 2

@@ -59,6 +59,7 @@ def write_whole(path: Path, text: str) -> None:
             try:
                 stream.write(text)
                 stream.flush()
+                os.fchmod(stream.fileno(), 0o666 & ~_umask())  # a temporary file is readable by its owner alone
                 os.fsync(stream.fileno())
             except BaseException:
                 os.unlink(stream.name)
@@ -66,6 +67,12 @@ def write_whole(path: Path, text: str) -> None:
         os.replace(stream.name, path)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", str(path)) from None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 class Store:

@@ -17,16 +17,14 @@ from typing import Any, Final
 import worldswitch
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import fleet, units
-from worldswitch.fuzzing.chores import Cull, Reduce, reference
 from worldswitch.fuzzing.clock import SYSTEM, Clock
+from worldswitch.fuzzing.culling import Culling
 from worldswitch.fuzzing.engine import check_numbers, require_atheris
-from worldswitch.fuzzing.helper import Helper
+from worldswitch.fuzzing.findings import Findings
 from worldswitch.fuzzing.lanes import Lane, choose, describe
 from worldswitch.fuzzing.ledger import CULL, Ledger, Slice
-from worldswitch.fuzzing.store import Record, Sample, Store, write_whole
+from worldswitch.fuzzing.store import Sample, Store
 from worldswitch.fuzzing.view import LaneRecord
-from worldswitch.paths.model import EntryPath
-from worldswitch.scenario.write import scenario_text
 
 TICK_SECONDS: Final = 0.5
 BOOK_SECONDS: Final = 2.0
@@ -49,9 +47,6 @@ RETRIES: Final = 25
 
 REST_AFTER: Final = 5
 """A lane rests after so many failed slices in a row."""
-
-CULL_FROM: Final = 256
-"""A corpus of fewer inputs is not minimised; a larger one is, whenever it has grown by half since the last time."""
 
 _POLL_SECONDS: Final = 0.05
 
@@ -102,12 +97,10 @@ class Campaign:
     slice_cases: int | None = None  # cases of every slice, for tests
     store: Store = field(init=False)
     ledger: Ledger = field(init=False)
-    new: list[str] = field(default_factory=list)  # signatures first seen in this run
+    findings: Findings = field(init=False)
     failures: int = 0
-    _helper: Helper = field(default_factory=Helper)
     crews: list[fleet.Crew] = field(default_factory=list)  # the processes at work
-    _reducing: str = ""
-    _culling: Slice | None = None
+    _culling: Culling = field(init=False)
     _base_seconds: float = 0.0
     _began: float = 0.0
     _executed: int = 0  # by processes that ended, in this run
@@ -123,6 +116,11 @@ class Campaign:
     def description(self) -> dict[str, Any]:
         """What makes two runs the same campaign."""
         return describe(self.lanes, self.profile, self.options)
+
+    @property
+    def new(self) -> list[str]:
+        """Signatures first seen in this run."""
+        return self.findings.new
 
     @property
     def path_names(self) -> list[str]:
@@ -149,6 +147,8 @@ class Campaign:
             {lane.name: (lane.configuration.target, lane.target.path_names) for lane in self.lanes},
         )
         self.ledger = Ledger(self.store, self.lanes)
+        self.findings = Findings(self.store, self.ledger.lanes, self.say)
+        self._culling = Culling(self.store, self.ledger)
         self._clean()
 
     def run(
@@ -208,7 +208,9 @@ class Campaign:
 
     def close(self) -> None:
         """Give the directory back."""
-        self._helper.close()
+        if self.store.is_open:
+            self.findings.close()
+            self._culling.close()
         self.store.close()
 
     def __enter__(self) -> "Campaign":
@@ -235,22 +237,22 @@ class Campaign:
         while True:
             if not reason:
                 reason = self._fill(limit, seed, jobs)
-            if reason and not self.crews and self._culling is None:
+            if reason and not self.crews and self._culling.piece is None:
                 return reason
             time.sleep(_POLL_SECONDS)
             now = self._advance()
             for crew in list(self.crews):
                 for news in crew.receive():
-                    self._finding(crew, news)
+                    self._news(crew, news)
                 crew.watch(time.monotonic(), self.limits)
                 if not crew.worker.running and crew.inbox.empty():
                     self._ended(crew)
                 elif reason:
                     crew.worker.stop()
-            self._chores()
-            if reason and self._culling is not None:  # done again in the next run
-                self._helper.close()
-                self._culling = None
+            self.findings.step()
+            self._culling.step()
+            if reason:
+                self._culling.close()
             if now >= next_booking:
                 next_booking = now + BOOK_SECONDS
                 for crew in self.crews:
@@ -284,17 +286,17 @@ class Campaign:
 
     def _fill(self, limit: int | None, seed: int, jobs: int) -> str:
         """Start processes until ``jobs`` are at work; why nothing more is to be started, else ""."""
-        while len(self.crews) + (self._culling is not None) < jobs:
+        while len(self.crews) + (self._culling.piece is not None) < jobs:
             going = {crew.piece.number for crew in self.crews}
-            if self._culling is not None:
-                going.add(self._culling.number)
+            if self._culling.piece is not None:
+                going.add(self._culling.piece.number)
             promised = sum(crew.cases for crew in self.crews)
             waiting = [one for one in self.ledger.open_slices() if one.number not in going]
             left = None
             if limit is not None:
                 left = limit - self.ledger.closed - promised - sum(one.executions for one in waiting)
                 if left <= 0:
-                    return "" if self.crews or self._culling else "runs"
+                    return "" if self.crews or self._culling.piece else "runs"
             if waiting:
                 piece = waiting[0]
             else:
@@ -303,9 +305,7 @@ class Campaign:
                     return "" if self.crews else "failed"
                 piece = planned
             if piece.lane.startswith(CULL):
-                if self._reducing or self._helper.busy:
-                    return ""
-                self._cull(piece)
+                self._culling.begin(piece)
                 continue
             lane = self.ledger.lanes[piece.lane]
             cases = piece.planned if left is None else min(piece.planned, left + piece.executions)
@@ -317,11 +317,9 @@ class Campaign:
     def _plan(self, seed: int) -> Slice | None:
         """The next slice; None where every lane rests."""
         for target in dict.fromkeys(lane.configuration.target for lane in self.lanes):
-            size = self.ledger.corpus_size(target)
-            if size >= CULL_FROM and size > 1.5 * self.ledger.culled_at(target):
-                busy = any(crew.lane.configuration.target == target for crew in self.crews)
-                if not busy and self._culling is None:
-                    return self.ledger.new(CULL + target, seed, 0)
+            busy = any(crew.lane.configuration.target == target for crew in self.crews)
+            if not busy and self._culling.due(target):
+                return self.ledger.new(CULL + target, seed, 0)
         going: dict[str, int] = {}
         for crew in self.crews:
             going[crew.lane.name] = going.get(crew.lane.name, 0) + crew.cases
@@ -331,12 +329,16 @@ class Campaign:
         length = self.slice_cases or lane.length(self.ledger.corpus_size(lane.configuration.target))
         return self.ledger.new(lane.name, seed, length)
 
+    def _news(self, crew: fleet.Crew, news: dict[str, Any]) -> None:
+        if self.findings.seen(crew.lane, crew.piece, news):
+            self._last_new = self.clock.monotonic()
+
     # Ends of slices.
 
     def _ended(self, crew: fleet.Crew) -> None:
         """Book what a process did, keep what it died of."""
         for news in crew.receive():
-            self._finding(crew, news)
+            self._news(crew, news)
         self.crews.remove(crew)
         ended = crew.close()
         self._executed += crew.worker.executions
@@ -405,9 +407,7 @@ class Campaign:
                 crew.worker.kill()
                 crew.close()
         self.crews.clear()
-        if self._culling is not None:
-            self._helper.close()
-            self._culling = None
+        self._culling.close()
 
     def _clean(self) -> None:
         """What killed runs left behind: slices that never get done, and directories of processes."""
@@ -433,105 +433,9 @@ class Campaign:
                 units.discard_left(corpus, going)
         self.ledger.remove_retired()
 
-    # Findings.
-
-    def _finding(self, crew: fleet.Crew, value: dict[str, Any]) -> None:
-        """A signature that a process has not seen before; new or not to the campaign."""
-        signature, path_name = value["new"], value["path"]
-        if signature in self.store.records:
-            self.store.records[signature].paths.setdefault(path_name, 0)
-            return
-        lane = crew.lane
-        execution = crew.piece.first_execution + value["execution"]
-        record = Record(
-            signature=signature, oracle=value["oracle"], message=value["message"], rules=value["rules"],
-            target=lane.configuration.target, profile=self.profile, options=dict(self.options), case=value["case"],
-            first_path=path_name, first_execution=execution, first_second=round(self.store.seconds, 2),
-            lane=lane.name, first_seen=self.clock.date(),
-        )  # fmt: skip
-        record.paths[path_name] = 0
-        scenario = lane.target.scenario(bytes.fromhex(record.case))
-        path = _path_of(lane, path_name)
-        if path is not None:
-            scenario.path = reference(path)
-            if scenario.path.endswith(".toml"):
-                text = Path(path.file).read_text(encoding="utf-8")
-                write_whole(self.store.finding_directory(signature) / scenario.path, text)
-        scenario.about = record.message
-        self.store.add(record, scenario_text(scenario))
-        self.new.append(signature)
-        self._last_new = self.clock.monotonic()
-        self.say(f"new finding {signature} on {path_name} after {execution} executions")
-
-    def _chores(self) -> None:
-        """Take what the helper has done, and give it the next chore."""
-        result = self._helper.poll()
-        if result is not None:
-            if self._culling is not None:
-                self._culled(self._culling, result)
-            elif self._reducing:
-                self._reduced(self.store.records[self._reducing], result)
-                self._reducing = ""
-        if self._helper.busy:
-            return
-        for record in self.store.records.values():
-            lane = self.ledger.lanes.get(record.lane)
-            if lane is None or record.minimized or record.problem:
-                continue
-            path = _path_of(lane, record.first_path)
-            self._reducing = record.signature
-            self._helper.begin(
-                Reduce(
-                    lane.configuration, record.signature, record.case, record.first_path, record.message,
-                    str(self.store.finding_directory(record.signature)), reference(path) if path else "",
-                )
-            )  # fmt: skip
-            return
-
-    def _reduced(self, record: Record, result: dict[str, Any]) -> None:
-        minimized = str(result.get("minimized", ""))
-        record.problem = str(result.get("problem", ""))
-        record.minimized = bool(minimized)
-        record.replayed = bool(minimized) and not record.problem
-        record.stands_only_on = result.get("stands_only_on", {})
-        record.disputed = result.get("disputed", [])
-        record.shown_on = result.get("shown_on", {})
-        self.store.save(record, minimized=minimized)
-        if record.problem:
-            self.store.tell(f"{record.signature}: {record.problem}: a defect of this program, please report it")
-
     def reduce(self) -> None:
         """Wait until every finding is reduced, and replayed: one that does not replay is a defect of this program."""
-        while True:
-            self._chores()
-            if not self._helper.busy:
-                break
-            time.sleep(_POLL_SECONDS)
-        self._helper.close()
-        self.store.save_findings()
-
-    def _cull(self, piece: Slice) -> None:
-        """Have the helper minimise a corpus."""
-        target = piece.lane.removeprefix(CULL)
-        rows = self.store.connection.execute(
-            "SELECT name, data FROM units WHERE target = ? AND id <= ? AND retired IS NULL", (target, piece.corpus)
-        )
-        configurations = tuple(lane.configuration for lane in self.lanes if lane.configuration.target == target)
-        self.ledger.begin(piece)
-        self._helper.begin(Cull(configurations, tuple((str(name), bytes(data)) for name, data in rows)))
-        self._culling = piece
-
-    def _culled(self, piece: Slice, result: dict[str, Any]) -> None:
-        self._culling = None
-        target = piece.lane.removeprefix(CULL)
-        if "keep" not in result:
-            self.store.tell(f"the corpus of {target} could not be minimised: {result.get('problem')}")
-        before = self.ledger.corpus_size(target)
-        gone = self.ledger.close_cull(piece, result.get("keep", self.ledger.units(piece, target)))
-        self.ledger.remove_retired()
-        self.store.save_state()
-        if gone:
-            self.store.tell(f"corpus of {target}: {before - gone} of {before} inputs reach what all of them reach")
+        self.findings.finish()
 
     # Progress.
 
@@ -555,7 +459,7 @@ class Campaign:
             since_new=now - self._last_new,
             workers={crew.name: crew.rss_mb() for crew in self.crews},
             lanes=[self._lane_now(lane) for lane in self.lanes],
-            reducing=bool(self._reducing),
+            reducing=self.findings.reducing,
         )
 
     def _lane_now(self, lane: Lane) -> LaneRecord:
@@ -572,8 +476,3 @@ class Campaign:
                 progress.features, progress.units, len(self.store.records), progress.workers,
             )
         )  # fmt: skip
-
-
-def _path_of(lane: Lane, name: str) -> EntryPath | None:
-    """The path that showed a finding; None for a free host program and for an edited path, which a case names."""
-    return next((path for path in lane.target.paths if path.name == name), None)

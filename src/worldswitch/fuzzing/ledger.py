@@ -254,9 +254,11 @@ class Ledger:
         kept = set(keep)
         gone = [name for name in self.units(one, target) if name not in kept]
         with self.store.writing() as connection:
+            # Slices that were planned before this moment keep them.
+            (following,) = connection.execute("SELECT max(number) + 1 FROM slices").fetchone()
             connection.executemany(
                 "UPDATE units SET retired = ? WHERE target = ? AND name = ?",
-                [(one.number, target, name) for name in gone],
+                [(following, target, name) for name in gone],
             )
             connection.execute("UPDATE slices SET state = 'closed' WHERE number = ?", (one.number,))
             connection.execute(

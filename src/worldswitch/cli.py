@@ -42,6 +42,7 @@ COMMANDS: Final = {
     "acknowledge": "a known finding, with a reason: still shown, of no effect on the exit code",
     "minimize": "the smallest scenario with the same signature",
     "check": "every scenario of a bounded space, smallest first",
+    "mutants": "planted defects, and whether the fuzzer finds them",
     "replay": "findings and scenarios executed again, in the model or on a real SVM implementation",
     "crosscheck": "random scenarios in the model and on a real SVM implementation",
     "import": "an entry path read out of a built kvm-amd.ko, vmlinux or xen-syms",

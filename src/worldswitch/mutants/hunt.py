@@ -11,11 +11,12 @@ from multiprocessing import get_context
 from typing import Final
 
 from worldswitch.fuzzing.local import explore
-from worldswitch.fuzzing.targets import PROGRAM, Configuration, Target
+from worldswitch.fuzzing.targets import Configuration, Target
 from worldswitch.fuzzing.verdicts import shipped
-from worldswitch.mutants.model import SEQUENCE, Mutant
+from worldswitch.mutants.model import NESTED, SEQUENCE, Mutant
 from worldswitch.mutants.planting import planted
-from worldswitch.mutants.registry import find_mutant, path_of
+from worldswitch.mutants.registry import control, find_mutant, path_of
+from worldswitch.nested.expected import expected_findings
 
 CASES: Final = 20_000
 """Executions that a mutant gets with each seed."""
@@ -25,19 +26,26 @@ ABSENT_AFTER: Final = 1500
 
 SEEDS: Final = 3
 
+CRASH: Final = "crash"
+"""Who objects where the model itself fails."""
+
+MISSING: Final = "smoke.missing"
+"""Who objects where a finding that is known to be there is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What one seed saw of a mutant. ``executions`` is 0 where it saw nothing."""
+    """What one seed saw of a mutant. ``executions`` is 0 where it saw nothing; ``seconds`` are of processor time."""
 
     seed: int
     executions: int
     seconds: float
     signatures: tuple[str, ...] = ()  # those of the first case that showed any; the missing one
+    expected: int = 0  # executions until the oracle that should object did
 
     @property
     def oracles(self) -> tuple[str, ...]:
-        """Who objected; ``smoke`` where a signature is missing."""
+        """Who objected; ``smoke`` where a signature is missing, ``crash`` where the model did not survive."""
         return tuple(dict.fromkeys(signature.partition(".")[0] for signature in self.signatures))
 
 
@@ -65,6 +73,12 @@ class Result:
         return statistics.median(sighting.executions for sighting in self.seen) if self.seen else 0.0
 
     @property
+    def expected(self) -> float:
+        """Median executions until the oracle that should object did, of the seeds in which it did; 0: in none."""
+        numbers = [sighting.expected for sighting in self.seen if sighting.expected]
+        return statistics.median(numbers) if numbers else 0.0
+
+    @property
     def seconds(self) -> float:
         """Median seconds to detection, likewise."""
         return statistics.median(sighting.seconds for sighting in self.seen) if self.seen else 0.0
@@ -77,8 +91,10 @@ class Result:
 
 
 @cache
-def expected(subject: str) -> frozenset[str]:
+def expected(subject: str, nested: bool = False) -> frozenset[str]:
     """The signatures that a subject shows without a mutant planted in the model."""
+    if nested:
+        return expected_findings()[subject]
     if subject == SEQUENCE:
         return PROGRAM_FINDINGS
     matrix = shipped().paths
@@ -121,35 +137,54 @@ def target_of(mutant: Mutant) -> Target:
     if mutant.subject == SEQUENCE:
         return Target(Configuration(SEQUENCE))
     path = mutant.path() if mutant.path else path_of(mutant.subject)
-    return Target(Configuration("world-switch", ()), (replace(path, name=mutant.subject),))
+    kind = "nested" if mutant.family == NESTED else "world-switch"
+    return Target(Configuration(kind, ()), (replace(path, name=mutant.subject),))
 
 
 def hunt(mutant: Mutant, seed: int, cases: int = CASES) -> Sighting:
-    """Fuzz one mutant with one seed until an oracle says something new, or ``cases`` executions are over."""
-    usual = expected(mutant.subject)
-    missing = bool(mutant.missing)
+    """Fuzz one mutant with one seed until the oracle that it is for objects, or ``cases`` executions are over."""
+    if mutant.missing:
+        return _hunt_missing(mutant, seed, cases)
+    usual = expected(mutant.subject, mutant.family == NESTED)
+    first: Sighting | None = None
+    started = time.process_time()
+    for number, found in _shown(mutant, cases, seed):
+        new = tuple(signature for signature in found if signature not in usual)
+        if new and first is None:
+            first = Sighting(seed, number, time.process_time() - started, new)
+        if first and (mutant.oracle in _oracles(new) or _oracles(new) == {CRASH}):
+            return replace(first, expected=number)
+    return first or Sighting(seed, 0, time.process_time() - started)
+
+
+def _hunt_missing(mutant: Mutant, seed: int, cases: int) -> Sighting:
+    """Whether a signature that the subject shows with this seed is gone; nothing is caught where it shows none."""
+    right = next((number for number, found in _shown(control(mutant), cases, seed) if mutant.missing in found), 0)
+    budget = min(cases, max(ABSENT_AFTER, right))
+    started = time.process_time()
+    gone = right > 0 and not any(mutant.missing in found for _, found in _shown(mutant, budget, seed))
+    seconds = time.process_time() - started
+    if not gone:
+        return Sighting(seed, 0, seconds)
+    return Sighting(seed, budget, seconds, (f"{MISSING}.{mutant.missing}",), budget)
+
+
+def _shown(mutant: Mutant, cases: int, seed: int) -> Iterator[tuple[int, dict[str, None]]]:
+    """Execution by execution, the signatures that a mutant shows; ends where the model does not survive its defect."""
     with planted(mutant) if mutant.replacements else nullcontext():
         target = target_of(mutant)
-        cases = ABSENT_AFTER if missing else cases
         loop = explore(target, cases, seed, [])
-        started = time.perf_counter()
         for number in range(1, cases + 1):
             try:
                 _, judged = next(loop)
-            except Exception as error:  # the model does not survive its own defect: a crash, as any fuzzer sees it
-                return Sighting(
-                    seed, number, time.perf_counter() - started, (f"crash.{type(error).__name__.lower()}.model",)
-                )
-            found = dict.fromkeys(hit.finding.signature for hit in target.hits(judged))
-            if missing and mutant.missing in found:
-                return Sighting(seed, 0, time.perf_counter() - started)
-            new = tuple(signature for signature in found if signature not in usual)
-            if new and not missing:
-                return Sighting(seed, number, time.perf_counter() - started, new)
-        seconds = time.perf_counter() - started
-    return (
-        Sighting(seed, cases, seconds, (f"smoke.missing.{mutant.missing}",)) if missing else Sighting(seed, 0, seconds)
-    )
+            except Exception as error:  # a crash, as any fuzzer sees it
+                yield number, {f"{CRASH}.{type(error).__name__.lower()}.model": None}
+                return
+            yield number, dict.fromkeys(hit.finding.signature for hit in target.hits(judged))
+
+
+def _oracles(signatures: Iterable[str]) -> set[str]:
+    return {signature.partition(".")[0] for signature in signatures}
 
 
 def hunt_all(mutants: Iterable[Mutant], seeds: int = SEEDS, cases: int = CASES, jobs: int = 1) -> Iterator[Result]:
@@ -165,6 +200,3 @@ def hunt_all(mutants: Iterable[Mutant], seeds: int = SEEDS, cases: int = CASES, 
 def _task(name: str, seeds: int, cases: int) -> Result:
     mutant = find_mutant(name)
     return Result(name, cases, tuple(hunt(mutant, seed, cases) for seed in range(1, seeds + 1)))
-
-
-__all__ = ["PROGRAM", "Result", "Sighting", "expected", "hunt", "hunt_all", "target_of"]

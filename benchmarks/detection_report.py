@@ -1,0 +1,2 @@
+def document(*a):
+    return repr(a[0][:3]), ""

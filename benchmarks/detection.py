@@ -103,7 +103,7 @@ def build(send: Send, name: str, method: str, seconds: float) -> Harness:
             send(hunt.found)
             raise Stop
 
-    return Harness(one_input, mutator and mutator.mutate_or_draw, mutator and mutator.crossover, points)
+    return Harness(one_input, mutator and mutator.mutate_or_draw, mutator and mutator.cross_or_draw, points)
 
 
 def guided(name: str, method: str, seconds: float, seed: int) -> Found:
@@ -196,7 +196,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth mutant of the registry")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--mutants", default="", help="names, families, patterns (default: all)")
-    parser.add_argument("--log", type=Path, default=Path("detection.jsonl"), help="finished runs; where it stops it goes on")
+    parser.add_argument(
+        "--log", type=Path, default=Path("detection.jsonl"), help="finished runs; where it stops it goes on"
+    )
     parser.add_argument("--write", type=Path, help="write the document, and its plot beside it")
     arguments = parser.parse_args()
     chosen = [m for m in select(filter(None, arguments.mutants.split(","))) if not m.equivalent and not m.missing]

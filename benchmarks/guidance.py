@@ -101,7 +101,8 @@ def build(send: Send, method: str, seconds: float) -> Harness:
             raise Stop
 
     mutate = mutator and (mutator.mutate_or_draw if method == "mixed" else mutator.mutate)
-    return Harness(one_input, mutate, mutator and mutator.crossover, features)
+    cross = mutator and (mutator.cross_or_draw if method == "mixed" else mutator.crossover)
+    return Harness(one_input, mutate, cross, features)
 
 
 def guided(method: str, seconds: float, seed: int) -> Found:

@@ -74,7 +74,7 @@ def build(send: Send, mode: str, seconds: float, guided: bool) -> Harness:
                 send([executions, now - begin, resident_mb()])
                 raise Stop
 
-    return Harness(one_input, mutator and mutator.mutate_or_draw, mutator and mutator.crossover, points)
+    return Harness(one_input, mutator and mutator.mutate_or_draw, mutator and mutator.cross_or_draw, points)
 
 
 def resident_mb() -> float:

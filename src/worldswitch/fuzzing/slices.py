@@ -58,4 +58,4 @@ def build(send: Send, configuration: Configuration, cases: int) -> Harness:
         if executions % PULSE == 0 or executions >= cases:
             send({"at": executions, "counts": [[*key, *count] for key, count in counts.items()]})
 
-    return Harness(one_input, mutator.mutate_or_draw, mutator.crossover, points)
+    return Harness(one_input, mutator.mutate_or_draw, mutator.cross_or_draw, points)

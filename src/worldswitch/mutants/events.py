@@ -15,6 +15,7 @@ from worldswitch.core.bits import (
 )
 from worldswitch.core.isa import OP_IRET, OP_MOV_CR8, OP_STI
 from worldswitch.core.state import Cpu, Vmcb
+from worldswitch.mutants.model import OPEN
 from worldswitch.mutants.planting import (
     Change,
     Rule,
@@ -192,7 +193,8 @@ MUTANTS: Final = (
            "an exit reports V_NMI=1", "boundary", "virtual_nmi", then(put("v_nmi", True))),
     mutant("vnmi-without-enable", "S4-31", "a virtual NMI needs no V_NMI_ENABLE", ARCHITECTURE,
            "", "boundary", "virtual_nmi", as_if("v_nmi_enable", True),
-           equivalent="no case has V_NMI set without V_NMI_ENABLE, a combination that no fact describes"),
+           equivalent="no case has V_NMI set without V_NMI_ENABLE, a combination that no fact describes",
+           grounds=OPEN),
     mutant("iret-leaves-v-nmi-mask", "S4-33", "IRET leaves V_NMI_MASK set", ARCHITECTURE,
            "an exit after the handler reports V_NMI_MASK=1", "execute", "perform",
            instruction(OP_IRET, keeps("v_nmi_mask"))),

@@ -2,9 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing import get_context
@@ -15,7 +15,7 @@ from worldswitch.fuzzing.targets import Configuration, Target
 from worldswitch.fuzzing.verdicts import shipped
 from worldswitch.mutants.model import NESTED, SEQUENCE, Mutant
 from worldswitch.mutants.planting import planted
-from worldswitch.mutants.registry import control, find_mutant, path_of
+from worldswitch.mutants.registry import CONTROL, control, find_mutant, path_of
 from worldswitch.nested.expected import expected_findings
 
 CASES: Final = 20_000
@@ -148,28 +148,35 @@ def hunt(mutant: Mutant, seed: int, cases: int = CASES) -> Sighting:
     usual = expected(mutant.subject, mutant.family == NESTED)
     first: Sighting | None = None
     started = time.process_time()
-    for number, found in _shown(mutant, cases, seed):
-        new = tuple(signature for signature in found if signature not in usual)
-        if new and first is None:
-            first = Sighting(seed, number, time.process_time() - started, new)
-        if first and (mutant.oracle in _oracles(new) or _oracles(new) == {CRASH}):
-            return replace(first, expected=number)
+    with closing(_shown(mutant, cases, seed)) as shown:
+        for number, found in shown:
+            new = tuple(signature for signature in found if signature not in usual)
+            if new and first is None:
+                first = Sighting(seed, number, time.process_time() - started, new)
+            if first and (mutant.oracle in _oracles(new) or _oracles(new) == {CRASH}):
+                return replace(first, expected=number)
     return first or Sighting(seed, 0, time.process_time() - started)
 
 
 def _hunt_missing(mutant: Mutant, seed: int, cases: int) -> Sighting:
     """Whether a signature that the subject shows with this seed is gone; nothing is caught where it shows none."""
-    right = next((number for number, found in _shown(control(mutant), cases, seed) if mutant.missing in found), 0)
+    right = _first_shown(control(mutant), mutant.missing, seed, cases)
     budget = min(cases, max(ABSENT_AFTER, right))
     started = time.process_time()
-    gone = right > 0 and not any(mutant.missing in found for _, found in _shown(mutant, budget, seed))
+    gone = right > 0 and not _first_shown(mutant, mutant.missing, seed, budget)
     seconds = time.process_time() - started
     if not gone:
         return Sighting(seed, 0, seconds)
     return Sighting(seed, budget, seconds, (f"{MISSING}.{mutant.missing}",), budget)
 
 
-def _shown(mutant: Mutant, cases: int, seed: int) -> Iterator[tuple[int, dict[str, None]]]:
+def _first_shown(mutant: Mutant, signature: str, seed: int, cases: int) -> int:
+    """Executions until a mutant shows a signature; 0 where it does not."""
+    with closing(_shown(mutant, cases, seed)) as shown:
+        return next((number for number, found in shown if signature in found), 0)
+
+
+def _shown(mutant: Mutant, cases: int, seed: int) -> Generator[tuple[int, dict[str, None]], None, None]:
     """Execution by execution, the signatures that a mutant shows; ends where the model does not survive its defect."""
     with planted(mutant) if mutant.replacements else nullcontext():
         target = target_of(mutant)
@@ -197,6 +204,13 @@ def hunt_all(mutants: Iterable[Mutant], seeds: int = SEEDS, cases: int = CASES, 
         yield from pool.map(_task, names, [seeds] * len(names), [cases] * len(names))
 
 
+def budget(mutant: Mutant, cases: int) -> int:
+    """Executions a seed: a mutant that must stay silent gets a tenth; a control as much as its mutants."""
+    silent = mutant.equivalent and not mutant.name.startswith(CONTROL)
+    return max(1, cases // 10) if silent else cases
+
+
 def _task(name: str, seeds: int, cases: int) -> Result:
     mutant = find_mutant(name)
+    cases = budget(mutant, cases)
     return Result(name, cases, tuple(hunt(mutant, seed, cases) for seed in range(1, seeds + 1)))

@@ -7,7 +7,7 @@ from worldswitch.core.state import Cpu
 from worldswitch.kernel import calls as k
 from worldswitch.kernel import lockdep
 from worldswitch.kernel.state import CONTEXT_GUEST, KEPT_LOCKDEP, NMI_NOT_RUNNING, Kernel
-from worldswitch.mutants.model import KERNEL, Maker, Mutant, Replacement
+from worldswitch.mutants.model import KERNEL, OUTSIDE, SAME, Maker, Mutant, Replacement
 from worldswitch.mutants.planting import Rule, always
 
 PATH: Final = "linux-6.14"
@@ -16,7 +16,7 @@ TRACED: Final = "linux-fix-v1"
 
 def _mutant(
     name: str, rule: str, about: str, oracle: str, why: str, module: str, function: str, make: Maker, *,
-    subject: str = PATH, missing: str = "", equivalent: str = "",
+    subject: str = PATH, missing: str = "", equivalent: str = "", grounds: str = SAME,
 ) -> Mutant:  # fmt: skip
     # The run loop has its own name for what carries out a kernel call.
     where = (
@@ -26,7 +26,7 @@ def _mutant(
     )
     return Mutant(
         name, KERNEL, about, tuple(rule.split()), f"kernel.{module}.{function}", oracle, why, subject,
-        (Replacement(*where, make),), missing=missing, equivalent=equivalent,
+        (Replacement(*where, make),), missing=missing, equivalent=equivalent, grounds=grounds,
     )  # fmt: skip
 
 
@@ -274,7 +274,8 @@ MUTANTS: Final = (
             "entry", "fixup_exception", _fixup_covers_all),
     _mutant("fixup-covers-double-fault", "S7-08", "a double fault uses the exception table", "kernel-entry",
             "", "entry", "fixup_exception", _fixup_ignores_df,
-            equivalent="the host's gates of a path case always deliver, so that no double fault arises in the host"),
+            equivalent="the host's gates of a path case always deliver, so that no double fault arises in the host",
+            grounds=OUTSIDE),
     _mutant("fixup-skips-two", "S7-10 S7-11", "a fixup resumes one instruction too late", "architecture",
             "the next record comes from another place than the instruction after the fault",
             "entry", "fixup_exception", _skips_two),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from worldswitch.mutants.model import PATH, Mutant
+from worldswitch.mutants.model import OPEN, OUTSIDE, PATH, SAME, Mutant
 from worldswitch.paths.catalogue import find
 from worldswitch.paths.listing import parse_listing
 from worldswitch.paths.model import EntryPath
@@ -118,17 +118,20 @@ def _path(
     why: str,
     make: Callable[[], EntryPath],
     equivalent: str = "",
+    grounds: str = SAME,
 ) -> Mutant:
     def renamed() -> EntryPath:
         return replace(make(), name=name)
 
-    return Mutant(name, PATH, about, tuple(rule.split()), base, oracle, why, base, path=renamed, equivalent=equivalent)
+    return Mutant(name, PATH, about, tuple(rule.split()), base, oracle, why, base, path=renamed, equivalent=equivalent,
+                  grounds=grounds)  # fmt: skip
 
 
 def _single(
-    name: str, base: str, edit: str, rule: str, about: str, oracle: str, why: str, equivalent: str = ""
-) -> Mutant:
-    return _path(name, base, rule, about, oracle, why, lambda: single_edit(base, edit), equivalent)
+    name: str, base: str, edit: str, rule: str, about: str, oracle: str, why: str, equivalent: str = "",
+    grounds: str = SAME,
+) -> Mutant:  # fmt: skip
+    return _path(name, base, rule, about, oracle, why, lambda: single_edit(base, edit), equivalent, grounds)
 
 
 def _hand(
@@ -140,8 +143,9 @@ def _hand(
     oracle: str,
     why: str,
     equivalent: str = "",
+    grounds: str = SAME,
 ) -> Mutant:
-    return _path(name, base, rule, about, oracle, why, lambda: edited(base, edit), equivalent)
+    return _path(name, base, rule, about, oracle, why, lambda: edited(base, edit), equivalent, grounds)
 
 
 _IN_GAP: Final = "instrumentation_begin\nlock_acquire\nlock_release\ninstrumentation_end"
@@ -200,7 +204,7 @@ MUTANTS: Final = (
     _hand("adjacent-sti", NEW, moved(ENABLE, "vmrun"), "S2-70 S8-06", "STI moved back to right before VMRUN",
           "shadow-bleed", "VMRUN executes in the STI shadow, which the fix took it out of"),
     _hand("mov-ss-before-vmrun", NEW, inserted("mov_ss", "vmrun"), "S2-77", "MOV SS right before VMRUN", "shadow-bleed",
-          "", "whether a MOV SS shadow bleeds has no source (S2-77); by default the model's does not"),
+          "", "whether a MOV SS shadow bleeds has no source (S2-77); by default the model's does not", OPEN),
     # --- out of order
     _hand("clgi-after-sti", NEW, moved("clgi", "call __svm_vcpu_run"), "S3-23 S8-70", "CLGI after STI", "irq-exposure",
           "an INTR can be taken between STI and CLGI, with lockdep on and context guest"),
@@ -265,5 +269,5 @@ MUTANTS: Final = (
     _single("sti-later", NEW, "exchange sti", "S8-05", "STI one call later", "irq-exposure", "",
             "GIF=0 holds interrupts on either side, and VMRUN still is far from STI"),
     _single("vmload-missing", NEW, "remove vmexit+4", "S8-20 S1-62", "the host's VMLOAD left out", "end-state", "",
-            "what VMLOAD and VMSAVE move is outside the model, which has no FS, GS or TR"),
+            "what VMLOAD and VMSAVE move is outside the model, which has no FS, GS or TR", OUTSIDE),
 )  # fmt: skip

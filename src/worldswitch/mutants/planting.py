@@ -18,7 +18,8 @@ from worldswitch.machine import compile as compilation
 from worldswitch.mutants.model import Maker, Mutant, Replacement
 
 Rule = Callable[..., Any]
-Change = Callable[[Cpu], object]
+Change = Callable[[Any], object]
+"""Something done to the processor, or to what L0 knows of a vCPU."""
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def first(change: Change) -> Maker:
     """Something happens before the rule applies."""
 
     def make(right: Rule) -> Rule:
-        def wrong(cpu: Cpu, *arguments: Any, **keywords: Any) -> Any:
+        def wrong(cpu: Any, *arguments: Any, **keywords: Any) -> Any:
             change(cpu)
             return right(cpu, *arguments, **keywords)
 
@@ -97,7 +98,7 @@ def then(change: Change) -> Maker:
     return make
 
 
-def only_if(condition: Callable[[Cpu], object]) -> Maker:
+def only_if(condition: Change) -> Maker:
     """The rule needs something more."""
 
     def make(right: Rule) -> Rule:

@@ -4,7 +4,7 @@ from typing import Final
 
 from worldswitch.core.bits import RFLAGS_IF
 from worldswitch.core.state import Cpu
-from worldswitch.mutants.model import PROCESSOR, SEQUENCE, Maker, Mutant, Replacement
+from worldswitch.mutants.model import PROCESSOR, SAME, SEQUENCE, Maker, Mutant, Replacement
 
 PATH: Final = "linux-6.14"
 """The subject of most: no finding is expected there, so that any is news."""
@@ -16,13 +16,14 @@ ARCHITECTURE: Final = "architecture"
 
 def mutant(
     name: str, rule: str, about: str, oracle: str, why: str, module: str, function: str, make: Maker, *,
-    subject: str = PATH, missing: str = "", equivalent: str = "",
+    subject: str = PATH, missing: str = "", equivalent: str = "", grounds: str = SAME,
 ) -> Mutant:  # fmt: skip
     """A mutant that replaces ``core.MODULE.FUNCTION``, or the name that ``machine.machine`` has for it."""
     prefix = "machine" if module == "machine" else "core"
     return Mutant(
         name, PROCESSOR, about, tuple(rule.split()), f"{prefix}.{module}.{function}", oracle, why, subject,
         (Replacement(f"{prefix}.{module}", function, make),), missing=missing, equivalent=equivalent,
+        grounds=grounds,
     )  # fmt: skip
 
 

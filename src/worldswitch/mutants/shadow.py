@@ -6,6 +6,7 @@ from worldswitch.core import boundary
 from worldswitch.core.bits import SHADOW_MOVSS, SHADOW_NONE, SHADOW_STI
 from worldswitch.core.isa import OP_CLGI, OP_POPF, OP_STGI, OP_VMLOAD
 from worldswitch.core.state import Cpu
+from worldswitch.mutants.model import OPEN
 from worldswitch.mutants.planting import (
     Rule,
     always,
@@ -80,13 +81,16 @@ MUTANTS: Final = (
     mutant("host-in-shadow-after-exit", "S2-80", "after #VMEXIT the host is in an STI shadow", ARCHITECTURE,
            "the single-step trap for VMRUN finds a shadow", "vmexit", "leave", then(put("shadow", SHADOW_STI))),
     mutant("shadow-holds-no-nmi", "S2-32", "the shadow holds no NMI", ARCHITECTURE, "", "shadow", "blocks_nmi",
-           always(False), equivalent="whether it does depends on the implementation (S2-32): it is a model option"),
+           always(False), equivalent="whether it does depends on the implementation (S2-32): it is a model option",
+           grounds=OPEN),
     mutant("shadow-holds-smi", "S2-34", "the shadow holds an SMI", ARCHITECTURE, "", "shadow", "blocks_smi",
            instead(lambda cpu: bool(cpu.shadow)),
-           equivalent="whether it does depends on the implementation (S2-34): it is a model option"),
+           equivalent="whether it does depends on the implementation (S2-34): it is a model option",
+           grounds=OPEN),
     mutant("shadow-holds-intr-exit", "S2-59", "the guest's shadow holds an intercepted INTR", ARCHITECTURE, "",
            "shadow", "blocks_intercepted_intr", instead(lambda cpu: bool(cpu.shadow)),
-           equivalent="KVM, QEMU and Bochs disagree and nothing is documented (S2-59): it is a model option"),
+           equivalent="KVM, QEMU and Bochs disagree and nothing is documented (S2-59): it is a model option",
+           grounds=OPEN),
     # --- the quirk
     mutant("quirk-missing", "S2-70 S2-71", "nothing bleeds", BLEED,
            "the path that is known to bleed shows nothing", "shadow", "bleeds", always(False), subject=OLD,

@@ -22,7 +22,7 @@ from worldswitch.core.bits import (
     event_word,
 )
 from worldswitch.core.state import SHUTDOWN, Cpu, Vmcb
-from worldswitch.mutants.model import Maker
+from worldswitch.mutants.model import OPEN, Maker
 from worldswitch.mutants.planting import Rule, always, as_if, first, instead, keeps, only_if, put, then
 from worldswitch.mutants.processor import ARCHITECTURE, FREE, mutant, own_if
 
@@ -179,7 +179,8 @@ MUTANTS: Final = (
            "a guest is entered where #GP had to come", "execute", "vmrun", as_if("rax", 0x2000), subject=FREE),
     mutant("vmrun-intercept-order", "S6-04", "the VMRUN intercept and the rAX check change places", ARCHITECTURE, "",
            "execute", "vmrun", _intercept_order_reversed,
-           equivalent="APM and Bochs disagree (S6-04): it is a model option"),
+           equivalent="APM and Bochs disagree (S6-04): it is a model option",
+           grounds=OPEN),
     mutant("any-vmcb-is-consistent", "S6-30 S6-31", "VMRUN makes no consistency check", ARCHITECTURE,
            "a guest runs where exit -1 had to come", "vmrun", "consistent", always(True)),
     mutant("asid-unchecked", "S6-31", "ASID 0 is accepted", ARCHITECTURE, "a guest runs where exit -1 had to come",

@@ -93,7 +93,7 @@ def _nmi(vcpu: Vcpu, can_inject: bool) -> int:
         vcpu.nmi_pending -= 1
         vcpu.nmi_injected = True
         inject_nmi(vcpu)
-    if vcpu.nmi_pending and vnmi_enabled(vcpu):  # the processor takes it as soon as it can (S4-31)
+    if vcpu.nmi_pending and vnmi_enabled(vcpu) and not vcpu.vmcb01.v_nmi:  # taken as soon as it can be (S4-31)
         vcpu.vmcb01.v_nmi = True
         vcpu.nmi_pending -= 1
     elif vcpu.nmi_pending:

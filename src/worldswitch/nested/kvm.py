@@ -2,7 +2,7 @@
 
 from worldswitch.core.bits import EVENT_V, EXIT_HLT, event_error_code, event_type, event_word
 from worldswitch.core.record import Exit
-from worldswitch.nested.events import accept_init, check_and_inject, runnable
+from worldswitch.nested.events import accept_init, check_and_inject, has_interrupt, runnable
 from worldswitch.nested.exits import handle_exit, note_halt
 from worldswitch.nested.queues import complete_interrupts, normal
 from worldswitch.nested.record import Decided
@@ -42,7 +42,7 @@ class Kvm:
             disable_nmi_singlestep(vcpu)
             forced = vcpu.request_event = True
         waiting = bool(vcpu.irr or vcpu.nmi_pending or vcpu.smi_pending)
-        vcpu.record(Decided(vcpu.cpu.step, vcpu.vmcb.eventinj, forced, waiting))
+        vcpu.record(Decided(vcpu.cpu.step, vcpu.vmcb.eventinj, forced, waiting, has_interrupt(vcpu)))
         if forced:
             vcpu.kick()  # S5-18
         return True

@@ -6,12 +6,54 @@ The oracles of this package read these and the processor's own records. They hol
 from typing import Final, NamedTuple
 
 from worldswitch.core.record import Entry, Exit
+from worldswitch.core.state import Vmcb
 
 VMCB01: Final = "vmcb01"
 VMCB02: Final = "vmcb02"
 VMCB12: Final = "vmcb12"
 CACHE: Final = "cache"
 """L0's copy of vmcb12's control area, which KVM_GET_NESTED_STATE shows (S9-26)."""
+
+
+class Control(NamedTuple):
+    """What a VMCB said when VMRUN took it, of what an entry record does not have."""
+
+    intercepts: bytes
+    asid: int
+    v_intr_masking: bool
+    v_tpr: int
+    v_irq: bool
+    v_intr_prio: int
+    v_ign_tpr: bool
+    v_intr_vector: int
+    vgif_enable: bool
+    vgif: bool
+    v_nmi_enable: bool
+    v_nmi: bool
+    v_nmi_mask: bool
+    rflags: int
+
+
+def control_of(vmcb: Vmcb) -> Control:
+    """The VMCB as it is now."""
+    return Control(
+        vmcb.intercepts, vmcb.asid, vmcb.v_intr_masking, vmcb.v_tpr, vmcb.v_irq, vmcb.v_intr_prio, vmcb.v_ign_tpr,
+        vmcb.v_intr_vector, vmcb.vgif_enable, vmcb.vgif, vmcb.v_nmi_enable, vmcb.v_nmi, vmcb.v_nmi_mask,
+        vmcb.save.rflags,
+    )  # fmt: skip
+
+
+class Asked(NamedTuple):
+    """L1 executed VMRUN: what its vmcb12 said, and L1's own state."""
+
+    step: int
+    control: Control
+    eventinj: int
+    int_state: int
+    rip: int
+    l1_rip: int  # of the VMRUN
+    l1_rflags: int
+    permitted: bool  # EFER.SVME and CR0.PG set, CPL 0, HSAVE there (S9-01)
 
 
 class Ran(NamedTuple):
@@ -22,6 +64,7 @@ class Ran(NamedTuple):
     level: int  # of the guest: 1 or 2
     entry: Entry
     exit: Exit | None
+    control: Control
 
 
 class Copied(NamedTuple):
@@ -61,6 +104,7 @@ class Decided(NamedTuple):
     eventinj: int
     forced: bool
     waiting: bool  # an event for L1 is pending
+    intr: bool  # ... an interrupt above L1's task priority
 
 
 class Halted(NamedTuple):
@@ -99,7 +143,7 @@ class Assertion(NamedTuple):
 class NestedExit(Exit):
     """One exit to L1: what L0 left in vmcb12. ``gif`` and ``host_if`` are L1's."""
 
-    __slots__ = ("l1_intercepts", "l1_np_enable", "loaded", "number", "synthesised", "vmruns")
+    __slots__ = ("l1_intercepts", "l1_np_enable", "loaded", "number", "synthesised", "vmruns", "waiting")
 
     def __init__(self, entry: Entry, step: int) -> None:
         super().__init__(entry, step)
@@ -109,9 +153,10 @@ class NestedExit(Exit):
         self.loaded: int = 0  # int_state at L1's VMRUN
         self.l1_intercepts: bytes = b""
         self.l1_np_enable: bool = False
+        self.waiting: tuple[int, ...] = ()  # exit codes of what is latched for L1, INIT first (S4-44)
 
 
-Item = Ran | Copied | Wrote | Query | Decided | Halted | Gave | Took | NestedExit
+Item = Asked | Ran | Copied | Wrote | Query | Decided | Halted | Gave | Took | NestedExit
 
 
 class Journal:

@@ -4,10 +4,12 @@ from worldswitch.core.bits import (
     DR6_BS,
     DR7_RESET,
     EXIT_EXCEPTION,
+    EXIT_INIT,
     EXIT_INTR,
     EXIT_INVALID,
     EXIT_NMI,
     EXIT_NPF,
+    EXIT_SMI,
     RFLAGS_IF,
     RFLAGS_TF,
     VECTOR_DB,
@@ -133,6 +135,14 @@ def record_exit(vcpu: Vcpu, synthesised: bool) -> None:
     record.v_nmi_mask = vmcb12.v_nmi_mask
     record.l1_intercepts = vmcb12.intercepts
     record.l1_np_enable = vmcb12.np_enable
+    record.waiting = tuple(
+        code
+        for code, waits in (
+            (EXIT_INIT, vcpu.init_pending), (EXIT_SMI, vcpu.smi_pending), (EXIT_NMI, vcpu.nmi_pending),
+            (EXIT_INTR, vcpu.irr),
+        )
+        if waits
+    )  # fmt: skip
     record.host_if = bool(vcpu.vmcb01.save.rflags & RFLAGS_IF)
     vcpu.journal.exits.append(record)
     vcpu.record(record)

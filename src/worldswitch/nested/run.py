@@ -13,7 +13,7 @@ from worldswitch.nested.kvm import Kvm
 from worldswitch.nested.machine import NestedMachine
 from worldswitch.nested.memory import Memory
 from worldswitch.nested.model import Nested
-from worldswitch.nested.record import VMCB12, Journal, Ran, Wrote
+from worldswitch.nested.record import VMCB12, Journal, Ran, Wrote, control_of
 from worldswitch.nested.trace import NestedTrace
 from worldswitch.nested.vcpu import Vcpu
 from worldswitch.program.layout import Layout
@@ -119,10 +119,11 @@ def _round(l0: Kvm) -> str:
     level, place = vcpu.level, vcpu.place
     if isinstance(machine.trace, NestedTrace):
         machine.trace.software(machine)
+    control = control_of(vcpu.vmcb)
     machine.execute_path(level, vcpu.vmcb)
     if len(entries) > entered:
         record = exits[-1] if len(exits) > left else None
-        vcpu.record(Ran(cpu.step, place, level, entries[-1], record))
+        vcpu.record(Ran(cpu.step, place, level, entries[-1], record, control))
     if cpu.stop == END and cpu.guest:  # L1's program is over, or has stopped itself
         cpu.stop = IDLE
         return vcpu.dead or "end"

@@ -5,6 +5,7 @@ from worldswitch.core.names import event_name
 from worldswitch.core.vmrun import consistent
 from worldswitch.nested import xen
 from worldswitch.nested.queues import normal, queue_exception
+from worldswitch.nested.record import Asked, control_of
 from worldswitch.nested.reflect import leave_l2, record_exit
 from worldswitch.nested.skip import skip_instruction
 from worldswitch.nested.vcpu import Vcpu
@@ -26,6 +27,7 @@ def permitted(vcpu: Vcpu) -> bool:
 
 def nested_vmrun(vcpu: Vcpu) -> None:
     """``nested_svm_vmrun``: permissions, HSAVE, skip, consistency, entry (S9-01, S7-14)."""
+    vcpu.record(asked(vcpu))
     if not permitted(vcpu):
         return
     if not vcpu.nested.hsave:
@@ -55,12 +57,21 @@ def nested_vmrun(vcpu: Vcpu) -> None:
     vcpu.note("nested_svm_vmrun", f"{text}, int_state {vcpu.vmcb02.int_state:#x}")
 
 
+def asked(vcpu: Vcpu) -> Asked:
+    """L1's VMRUN, for the oracles."""
+    vmcb12, save = vcpu.vmcb12, vcpu.vmcb01.save
+    allowed = bool(vcpu.l1_svme and save.cr0 & CR0_PG and save.cpl == 0 and vcpu.nested.hsave)
+    return Asked(
+        vcpu.cpu.step, control_of(vmcb12), vmcb12.eventinj, vmcb12.int_state, vmcb12.save.rip, save.rip, save.rflags,
+        allowed,
+    )  # fmt: skip
+
+
 def acceptable(vcpu: Vcpu) -> bool:
     """The consistency checks of L0: those of the processor on the cached copy (S6-30, S6-31, S6-33)."""
-    vmcb12, nested = vcpu.vmcb12, vcpu.nested
-    if vmcb12.v_nmi_enable and not nested.vnmi:
-        return True  # the bit means nothing to an L1 without the feature
-    return consistent(vmcb12, vcpu.vmcb01.save.cr0)
+    if not vcpu.nested.vnmi:
+        vcpu.cache.v_nmi_enable = False  # the bit means nothing to an L1 without the feature
+    return consistent(vcpu.cache, vcpu.vmcb01.save.cr0)
 
 
 def failed(vcpu: Vcpu) -> None:

@@ -22,10 +22,10 @@ def enable_irq_window(vcpu: Vcpu) -> None:
 def set_vintr(vcpu: Vcpu) -> None:
     """``svm_set_vintr``: a dummy V_IRQ, vector 0, priority Fh, and its intercept (S5-17)."""
     set_intercept(vcpu, EXIT_VINTR)
-    vcpu.vintr_window = True
     vmcb = vcpu.vmcb
     if not vmcb.intercepts[EXIT_VINTR]:
-        return  # pointless: L1's IF, which counts while L2 runs, cannot become 1 (S9-05)
+        return  # pointless: L1's IF, which counts while L2 runs, cannot become 1 (S9-05); V_IRQ stays L1's own
+    vcpu.vintr_window = True
     vmcb.v_intr_vector = 0
     vmcb.v_intr_prio = DUMMY_PRIORITY
     vmcb.v_irq = True
@@ -34,7 +34,7 @@ def set_vintr(vcpu: Vcpu) -> None:
 
 def clear_vintr(vcpu: Vcpu) -> None:
     """``svm_clear_vintr``: L1's own V_IRQ takes its place again (S9-10)."""
-    if not vcpu.vintr_window:
+    if not vcpu.vmcb01.intercepts[EXIT_VINTR]:
         return
     vcpu.vintr_window = False
     clear_intercept(vcpu, EXIT_VINTR)

@@ -4,7 +4,14 @@ from copy import copy
 from typing import Final, cast
 
 from worldswitch.machine.run import Run
-from worldswitch.nested.oracles import benign_claim, double_injection, l1_sanity, shadow_bleed, stuck_event
+from worldswitch.nested.oracles import (
+    benign_claim,
+    double_injection,
+    l1_sanity,
+    shadow_bleed,
+    stuck_event,
+    vmcb_transfer,
+)
 from worldswitch.nested.oracles.ledger import ledger
 from worldswitch.nested.oracles.provenance import trace
 from worldswitch.nested.run import NestedRun
@@ -29,6 +36,7 @@ OF_THE_PATH: Final = (lockdep_if, lockdep_order, noinstr, nmi_exposure, irq_expo
 
 NAMES: Final = (
     SHADOW_BLEED, l1_sanity.NAME, stuck_event.NAME, double_injection.NAME, benign_claim.NAME,
+    vmcb_transfer.NAME,
     *(str(oracle.NAME) for oracle in OF_THE_PATH),
 )  # fmt: skip
 
@@ -48,6 +56,7 @@ def judge_nested(run: Run) -> Verdict:
         *stuck_event.judge(nested, book),
         *double_injection.judge(nested, book),
         *benign_claim.judge(nested, bits),
+        *vmcb_transfer.judge(nested),
     ]
     view = l0_view(nested)
     for oracle in OF_THE_PATH:

@@ -43,7 +43,7 @@ def judge(run: NestedRun, bits: Provenance) -> list[Finding]:
 
 def _wrong(record: NestedExit, bled: bool) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     word, code = record.exitintinfo, record.code
-    vectoring = bool(word & EVENT_V)
+    vectoring = bool(word & EVENT_V) and code != EXIT_INVALID  # which leaves EXITINTINFO as it was (S9-20)
     if vectoring and bled and event_type(word) == TYPE_INTR:
         message = f"int_state 1 with EXITINTINFO {event_name(word)}: an interrupt taken in a shadow"
         yield "shadow-with-external-interrupt", message, ("S9-27",)

@@ -6,10 +6,13 @@ from random import Random
 from typing import Any
 
 from worldswitch.fuzzing.codec import Codec
+from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.machine.compile import Plan, compile_scenario
 from worldswitch.machine.run import Run, run_plan
-from worldswitch.mutants.model import SEQUENCE, Mutant
+from worldswitch.mutants.model import NESTED, SEQUENCE, Mutant
 from worldswitch.mutants.registry import path_of
+from worldswitch.nested import observe as nested_observe
+from worldswitch.nested.codec import NestedCodec
 from worldswitch.paths.model import EntryPath
 from worldswitch.result import Variant, variants
 from worldswitch.scenario.model import Scenario
@@ -17,6 +20,7 @@ from worldswitch.scenario.read import read_scenario, read_text
 
 ROWS = Path(__file__).parents[1] / "conformance"
 RANDOM_CASES = 600
+NESTED_CASES = 600
 
 SHOWN_BY = {
     "fixup-covers-everything": """
@@ -74,6 +78,8 @@ at = "guest+1"
 
 def observed(run: Run) -> tuple[Any, ...]:
     """Exits, handlers, warnings, the boundaries passed, and the state at the end."""
+    if run.plan.scenario.nested is not None:
+        return (nested_observe.as_json(run),)
     recorder, cpu, kernel = run.recorder, run.cpu, run.kernel
     regs = cpu.regs
     return (
@@ -106,8 +112,18 @@ def random_cases(target: str) -> list[Scenario]:
     return [codec.decode(case) for case in cases]
 
 
+@cache
+def nested_cases() -> list[Scenario]:
+    """Fresh cases of the nested target."""
+    codec = NestedCodec("linux-6.14")
+    mutator = Mutator(codec)
+    return [codec.decode(bytes(codec.length)), *(codec.decode(mutator.draw(seed)) for seed in range(NESTED_CASES))]
+
+
 def plans(mutant: Mutant) -> list[Plan]:
     """What is run to see whether a mutant changes anything; made anew, since the kernel's handlers are part of them."""
+    if mutant.family == NESTED:
+        return [compile_scenario(scenario, path_of(mutant.subject)) for scenario in nested_cases()]
     found = [
         compile_scenario(scenario, variant.path or None, variant.profile or None, dict(variant.options))
         for scenario, variant in rows()
@@ -124,15 +140,20 @@ def shown(name: str) -> Plan:
 
 
 @cache
-def unchanged(subject: str) -> list[tuple[Any, ...]]:
+def unchanged(subject: str, family: str) -> list[tuple[Any, ...]]:
     """What the plans of a subject's mutants show without any."""
-    mutant = Mutant("none", "", "", (), "", "", "", subject)
+    mutant = Mutant("none", family, "", (), "", "", "", subject)
     return [observed(run_plan(plan)) for plan in plans(mutant)]
+
+
+def family_of(mutant: Mutant) -> str:
+    """What decides which plans a mutant gets."""
+    return NESTED if mutant.family == NESTED else ""
 
 
 def differs(mutant: Mutant) -> bool:
     """Whether some plan shows something else than without the mutant, which has to be planted already."""
-    for plan, before in zip(plans(mutant), unchanged(mutant.subject), strict=True):
+    for plan, before in zip(plans(mutant), unchanged(mutant.subject, family_of(mutant)), strict=True):
         try:
             if observed(run_plan(plan)) != before:
                 return True

@@ -5,14 +5,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.mutants.comparing import SHOWN_BY, differs, shown, unchanged
+from tests.mutants.comparing import SHOWN_BY, differs, family_of, shown, unchanged
 
 from worldswitch.errors import InputError
 from worldswitch.machine.run import run_plan
 from worldswitch.mutants.hunt import PLANTED_FINDINGS, PROGRAM_FINDINGS, expected, target_of
-from worldswitch.mutants.model import FAMILIES, SEQUENCE, Mutant, Replacement
+from worldswitch.mutants.model import FAMILIES, GROUNDS, NESTED, SAME, SEQUENCE, Mutant, Replacement
 from worldswitch.mutants.planting import module_of, planted
 from worldswitch.mutants.registry import BY_NAME, MUTANTS, find_mutant, path_of, select
+from worldswitch.mutants.report import static
+from worldswitch.nested.oracles.judge import NAMES as NESTED_NAMES
 from worldswitch.oracles.judge import NAMES
 from worldswitch.paths.catalogue import find
 from worldswitch.rules.facts import known_ids
@@ -40,7 +42,8 @@ def test_a_mutant_says_all_there_is_to_say(mutant: Mutant) -> None:
     assert mutant.about
     assert mutant.rules
     assert set(mutant.rules) <= set(known_ids())
-    assert mutant.oracle in NAMES
+    assert mutant.oracle in (NESTED_NAMES if mutant.family == NESTED else NAMES)
+    assert mutant.grounds in (GROUNDS if mutant.equivalent else (SAME,))
     assert bool(mutant.why) != bool(mutant.equivalent)
     assert bool(mutant.replacements) != bool(mutant.path)
     assert mutant.subject == SEQUENCE or path_of(mutant.subject).lines
@@ -52,6 +55,21 @@ def test_an_unknown_name_is_refused_and_a_near_one_named() -> None:
         find_mutant("sti-mising")
     assert [mutant.name for mutant in select(["stgi-missing", "clgi-missing"])] == ["clgi-missing", "stgi-missing"]
     assert select([]) == list(MUTANTS)
+    assert {mutant.family for mutant in select(["kernel"])} == {"kernel"}
+    assert [mutant.name for mutant in select(["v-tpr-i*"])] == ["v-tpr-ignored"]
+    with pytest.raises(InputError, match="no mutant matches"):
+        select(["no-*-such"])
+
+
+def test_the_document_is_of_these_mutants() -> None:
+    """All but the measurements, which are those of whoever wrote it last: `worldswitch mutants --write`."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(rows) == len(MUTANTS)
+    for mutant in MUTANTS:
+        assert [row for row in rows if row.startswith(static(mutant))], mutant.name
+    assert not [row for row in rows if "| missed |" in row]
+    assert not [line for line in lines if "NOT SILENT" in line]
 
 
 @named(MODEL)
@@ -67,7 +85,7 @@ def test_a_replacement_names_something_that_is_there(mutant: Mutant) -> None:
 @named(MODEL)
 def test_a_mutant_changes_what_a_run_shows(mutant: Mutant) -> None:
     """But for those argued equivalent, of which some change nothing and others something that is disputed."""
-    unchanged(mutant.subject)
+    unchanged(mutant.subject, family_of(mutant))
     with planted(mutant):
         changed = differs(mutant)
     assert changed or mutant.equivalent

@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
+from worldswitch.fuzzing.local import explore
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import run_plan
+from worldswitch.mutants.hunt import target_of
+from worldswitch.mutants.planting import planted
+from worldswitch.mutants.registry import find_mutant
 from worldswitch.nested import events, kvm, queues, reflect, windows
 from worldswitch.nested.vcpu import Vcpu
 from worldswitch.oracles.finding import Finding
@@ -117,3 +121,40 @@ def test_a_bit_that_l1_clears_is_gone() -> None:
 
 def test_the_claims_hold_where_l0_alone_is_concerned() -> None:
     assert not [finding for finding in findings(OWN_FAULT) if finding.oracle == "benign-claim"]
+
+
+@pytest.mark.parametrize(
+    ("mutant", "cause"),
+    [
+        ("int-state-not-loaded", "entry-int-state.vmcb02"),
+        ("v-irq-not-loaded", "entry-v-irq.vmcb02"),
+        ("l1-intercepts-not-merged", "entry-intercepts.vmcb02"),
+        ("gif-not-set-for-l2", "entry-vgif.vmcb02"),
+        ("vmrun-needs-no-permission", "vmrun-not-permitted.vmcb02"),
+        ("vmcb12-not-checked", "vmrun-inconsistent.vmcb02"),
+        ("int-state-not-reflected", "exit-int-state.vmcb12"),
+        ("exitintinfo-without-error-code", "exit-exitintinfo.vmcb12"),
+        ("v-nmi-mask-not-reflected", "exit-v-nmi-mask.vmcb12"),
+        ("no-exit-reflected", "exit-not-reflected.vmcb12"),
+        ("host-interrupts-reflected", "host-event-reflected.vmcb12"),
+        ("intr-exit-before-nmi", "exit-out-of-order.vmcb12"),
+        ("l1-resumes-at-vmrun", "resumed-elsewhere.vmcb01"),
+        ("l1-single-step-lost", "no-single-step-trap.vmcb01"),
+        ("shadow-survives-emulation", "shadow-after-skip.vmcb02"),
+        ("requeued-with-other-vector", "injected-again-otherwise.vmcb02"),
+        ("reinjection-holds-nothing", "exit-while-injecting.vmcb12"),
+        ("gif-opens-nothing", "not-injected.vmcb01"),
+        ("intr-injected-with-gif-clear", "injected-with-gif-clear.vmcb01"),
+        ("intr-injected-with-if-clear", "injected-with-if-clear.vmcb01"),
+        ("events-injected-in-shadow", "injected-in-shadow.vmcb01"),
+    ],
+)
+def test_each_cause_of_vmcb_transfer_is_found(mutant: str, cause: str) -> None:
+    defect = find_mutant(mutant)
+    with planted(defect):
+        target = target_of(defect)
+        assert any(
+            hit.finding.signature == f"vmcb-transfer.{cause}"
+            for _, judged in explore(target, 3000, 1, [])
+            for hit in target.hits(judged)
+        )

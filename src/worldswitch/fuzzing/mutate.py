@@ -1,6 +1,6 @@
 """Mutation and crossover of cases: edits of slots, so that a small edit is a small change of the scenario.
 
-Both are pure functions of the case and the engine's seed number.
+Both are pure functions of the case, the engine's seed number, and how often the mutator was called before.
 """
 
 import random
@@ -19,6 +19,14 @@ THINNING: Final = (None, 64, 128, 170)
 Which density finds a defect soonest differs by a factor of ten from one defect to another, in both directions.
 """
 
+DENSE: Final = 32
+FRESH: Final = 2048
+"""Of the first calls of a run, how many give uniform cases, and how many new ones at all.
+
+A defect that shows in one case of ten needs no feedback, and a case with every slot set shows most of them. What is
+kept of the new cases is then what edits and crossover start from.
+"""
+
 SELDOM: Final = {
     "invalid": (1, 8), "rebooting": (1, 3), "cpu.rax": (1, 4), "cpu.cpl": (1, 4), "guest.tf": (1, 3), "cpu.tf": (1, 2),
     "guest.rip": (1, 3), "l1.tf": (1, 2), "l2.tf": (1, 2),
@@ -34,6 +42,7 @@ class Mutator:
 
     def __init__(self, codec: Codec | NestedCodec) -> None:
         self._codec = codec
+        self._calls = 0
         self._counts = codec.counts
         self._length = codec.length
         self._programs = [number for number, slot in enumerate(codec.slots) if slot.name.startswith(("guest", "host"))]
@@ -45,20 +54,25 @@ class Mutator:
         self._places = [number for number, slot in enumerate(codec.slots) if slot.name.endswith(".at")]
 
     def mutate_or_draw(self, data: bytes, max_size: int, seed: int) -> bytes:
-        """:meth:`mutate`, or every other time a new case, drawn uniformly.
+        """:meth:`mutate`, or every other time a new case; at first new cases only.
 
         What takes many slots at once is far from every case that was kept, and no step towards it shows: edits alone
         come there later than chance (``benchmarks/guidance.py``).
         """
-        if seed & 1:
-            return self.mutate(data, max_size, seed >> 1)
-        return self.draw(seed)[:max_size]
+        return self._new(seed)[:max_size] or self.mutate(data, max_size, seed >> 1)
 
     def cross_or_draw(self, data: bytes, other: bytes, max_size: int, seed: int) -> bytes:
-        """:meth:`crossover`, or every other time a new case: libFuzzer calls this as often as the mutator."""
-        if seed & 1:
-            return self.crossover(data, other, max_size, seed >> 1)
-        return self.draw(seed)[:max_size]
+        """:meth:`crossover`, or a new case, likewise: libFuzzer calls this as often as the mutator."""
+        return self._new(seed)[:max_size] or self.crossover(data, other, max_size, seed >> 1)
+
+    def _new(self, seed: int) -> bytes:
+        """A new case where it is time for one; else nothing."""
+        self._calls += 1
+        if self._calls <= DENSE:
+            return random.Random(seed).randbytes(self._length)
+        if self._calls <= FRESH or not seed & 1:
+            return self.draw(seed)
+        return b""
 
     def draw(self, seed: int) -> bytes:
         """A new case: one in four uniform; the others thinned, and without most choices that leave little to happen.

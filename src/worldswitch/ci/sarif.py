@@ -108,10 +108,10 @@ def uri(file: str) -> str:
 
 def about(oracle: str) -> str:
     """What an oracle objects to, in the words of its module."""
-    from worldswitch.nested.oracles import benign_claim, double_injection, l1_sanity, stuck_event
+    from worldswitch.nested.oracles import benign_claim, double_injection, l1_sanity, stuck_event, vmcb_transfer
     from worldswitch.oracles.judge import ORACLES
 
-    for module in (*ORACLES, benign_claim, double_injection, l1_sanity, stuck_event):
+    for module in (*ORACLES, benign_claim, double_injection, l1_sanity, stuck_event, vmcb_transfer):
         if oracle == module.NAME:
             first = (module.__doc__ or "").strip().partition("\n")[0]
             return first.replace("``", "").removeprefix(f"{oracle}: ")

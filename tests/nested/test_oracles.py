@@ -150,6 +150,7 @@ def test_the_claims_hold_where_l0_alone_is_concerned() -> None:
     ],
 )
 def test_each_cause_of_vmcb_transfer_is_found(mutant: str, cause: str) -> None:
+    """S2-54, S4-23, S4-44, S8-90, S8-91, S9-01 to S9-21, each broken once."""
     defect = find_mutant(mutant)
     with planted(defect):
         target = target_of(defect)

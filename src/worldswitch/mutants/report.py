@@ -24,13 +24,13 @@ Each mutant is one small defect, planted in an entry path, in the kernel model, 
 what L0's C code does under nested virtualisation. The in-process fuzzer of `worldswitch smoke` runs against each:
 {seeds} seeds, at most {cases} executions a seed. A mutant is *caught* when every seed sees a finding that its subject
 does not show without the mutant: on a shipped path, one that the verdict matrix does not list. That the subjects show
-nothing else is tried with the same seeds and as many executions: these are the *controls*. A few mutants blind the model
+nothing else is tried with the same seeds and a quarter of the executions: these are the *controls*. A few mutants blind the model
 to a defect that the subject itself has; they are caught by the absence of a finding that the same seed shows without the
 mutant, as a smoke run without a verdict reports it (`smoke`).
 
 *Executions* and *seconds* (of processor time) are medians over the seeds, to the first finding; executions are the same
-on every machine. *Expected* is the oracle that should object, *after* the executions until it did, *by* who objected in
-the first case that showed anything: several may, and another oracle may come first.
+on every machine. *Expected* is the oracle that should object, *by* who objected in the first case that showed anything,
+in any of the seeds: several may. Where the expected one was not among them, the executions until it objected follow.
 
     worldswitch mutants --list                       # all of them, with what is wrong and why it must show
     worldswitch mutants nested 'vnmi-*' --seeds 5    # a family, and a pattern over names
@@ -63,7 +63,7 @@ A defect, or none, of which nothing in the model can tell. They must stay silent
 _CONTROLS: Final = """\
 ## Controls
 
-The subjects without any mutant, with as many executions as a mutant gets: {text}.
+The subjects without any mutant, with a quarter of the executions: {text}.
 """
 
 
@@ -173,10 +173,8 @@ def document(pairs: Sequence[tuple[Mutant, Result]], seeds: int, cases: int) -> 
         rows = [(mutant, result) for mutant, result in pairs if mutant.family == family and not mutant.equivalent]
         if rows:
             parts.append(f"## {TITLES[family]}: {sum(result.caught for _, result in rows)} of {len(rows)} caught\n")
-            parts.append(
-                "| mutant | what is wrong | where | rules | expected, and why | executions | seconds | by | after |"
-            )
-            parts.append("|---|---|---|---|---|---:|---:|---|---:|")
+            parts.append("| mutant | what is wrong | where | rules | expected, and why | executions | seconds | by |")
+            parts.append("|---|---|---|---|---|---:|---:|---|")
             parts += [_row(mutant, result) for mutant, result in rows]
             parts.append("")
     for grounds in GROUNDS:
@@ -210,6 +208,5 @@ def static(mutant: Mutant) -> str:
 
 def _row(mutant: Mutant, result: Result) -> str:
     if not result.caught:
-        return f"{static(mutant)} missed |  | {len(result.seen)} of {len(result.sightings)} seeds |  |"
-    after = f"{result.expected:.0f}" if result.expected else "never"
-    return f"{static(mutant)} {result.executions:.0f} | {result.seconds:.2f} | {', '.join(result.oracles)} | {after} |"
+        return f"{static(mutant)} missed |  | {len(result.seen)} of {len(result.sightings)} seeds |"
+    return f"{static(mutant)} {result.executions:.0f} | {result.seconds:.2f} | {_by(mutant, result)} |"

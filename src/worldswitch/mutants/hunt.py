@@ -115,7 +115,10 @@ PLANTED_FINDINGS: Final = {
         "lockdep-if-mismatch.irqs-on-with-lockdep-off.sti", "lockdep-if-mismatch.on-prepare-with-irqs-enabled.sti",
         "lockdep-if-mismatch.assert-irqs-disabled.sti",  # after a #DB, whose end told lockdep (S8-74)
     }),
-    "sti-before-lockdep-on": frozenset({"lockdep-if-mismatch.on-with-irqs-enabled.sti"}),
+    "sti-before-lockdep-on": frozenset({
+        "lockdep-if-mismatch.on-with-irqs-enabled.sti",
+        "lockdep-if-mismatch.irqs-on-with-lockdep-off.sti",  # where something comes between the two
+    }),
     "lock-in-gap": frozenset({
         "lockdep-if-mismatch.unannotated-irqs-off.enter", "end-state.tracing-changed.end",
     }),

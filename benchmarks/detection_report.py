@@ -141,13 +141,14 @@ def _behind(runs: Runs, names: list[str], methods: Sequence[str], seconds: float
     for ratio, name, method, rival, own in sorted(found):
         lines.append(f"| `{name}` | {TITLES[method]} | {rival:.3f} | {own:.3f} | {ratio:.2f} |")
     explained = (
-        "Uniform random is the rival that matters: most of these defects show in one case of ten to a hundred, and there "
-        "nothing is faster than to draw. Worldswitch's first 32 cases are the same draws, so up to there the two are "
-        "even, but for the two plain cases with which libFuzzer begins. Uniform random stays ahead where a defect needs "
-        "many slots set at once, since three of four later draws leave some alone, and half of the cases after 2,048 are "
-        "edits of what was kept, which deep conjunctions need ([performance.md](performance.md), guidance). It is behind "
-        "where something must be left alone. Which one meets a defect first is chance to a good part: the time to a "
-        "random hit spreads as widely as it is long, and a ratio of three for a single mutant and seed means nothing."
+        "Uniform random is the rival that matters: most of these defects show in one case of ten to a hundred, and "
+        "there nothing is faster than to draw. Worldswitch's first 32 cases are the same draws, so up to there the two "
+        "are even, but for the two plain cases with which libFuzzer begins. Uniform random stays ahead where a defect "
+        "needs many slots set at once, since three of four later draws leave some alone, and half of the cases after "
+        "2,048 are edits of what was kept, which deep conjunctions need ([performance.md](performance.md), guidance). "
+        "It is behind where something must be left alone. Which one meets a defect first is chance to a good part: the "
+        "time to a random hit spreads as widely as it is long, and a ratio of three for a single mutant and seed means "
+        "nothing."
     )
     return [explained + "\n", *lines] if found else ["Nowhere, by more than a quarter."]
 

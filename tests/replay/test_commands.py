@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.replay.marks import needs_qemu
+from tests.replay.marks import needs_bochs, needs_qemu
 from tests.replay.test_encode import QEMU, log_of, record_of
 
 from worldswitch.cli import main
-from worldswitch.replay import batch, kvm, qemu, reduce
+from worldswitch.replay import batch, bochs, kvm, qemu, reduce
 from worldswitch.scenario.read import read_scenario
 
 GOLDEN = str(Path(__file__).parents[2] / "corpus" / "golden.toml")
@@ -91,14 +91,35 @@ def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("command", [["replay", GOLDEN], ["crosscheck"]])
+@pytest.mark.parametrize(("on", "package"), [("qemu", "qemu-system-x86"), ("bochs", "bochs")])
 def test_a_missing_implementation_is_named_with_its_package(
-    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    on: str,
+    package: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    forget_versions()
+    assert main([*command, "--on", on]) == 2
+    forget_versions()
+    shown = capsys.readouterr()
+    assert shown.err.endswith(f"is not on PATH; Debian has it in the package {package}\n")
+    assert (shown.err.count("\n"), shown.out) == (1, "")
+
+
+def forget_versions() -> None:
     qemu.version.cache_clear()
-    assert main([*command, "--on", "qemu"]) == 2
-    qemu.version.cache_clear()
-    assert "Debian has it in the package qemu-system-x86" in capsys.readouterr().err
+    bochs.version.cache_clear()
+
+
+@needs_bochs
+def test_the_golden_scenario_on_bochs_which_never_bleeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", GOLDEN, "--on", "bochs", "--path", "linux-6.1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["implementation"].startswith("Bochs 2.")
+    assert [x["int_state"] for x in document["results"][0]["observed"]["exits"]] == ["0x0"]
 
 
 @pytest.mark.skipif(kvm.NESTED.exists(), reason="this host has kvm_amd")

@@ -104,9 +104,9 @@ def _on_implementation(arguments: argparse.Namespace) -> int:
     comparable = [answer for answer in answers if answer.record is not None]
     if arguments.export:
         return _export(answers, arguments)
+    implementation = described(on) if log is None or on == HARDWARE else f"a log of {on}"
     if comparable:
         put(comparable, target, log)
-    implementation = described(on) if log is None or on == HARDWARE else f"a log of {on}"
     if log is not None and (processor := processor_of(log)):
         implementation = f"{implementation}: {processor}"
     if arguments.json:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from worldswitch.errors import InputError
 from worldswitch.machine import observe
 from worldswitch.machine.compile import compile_scenario
-from worldswitch.replay import kvm, qemu
+from worldswitch.replay import bochs, kvm, qemu
 from worldswitch.replay.batch import HEADER
 from worldswitch.replay.compare import HANDLER_KEYS, Disagreement, compare, exit_keys, model_handlers
 from worldswitch.replay.encode import encode
@@ -64,7 +64,7 @@ def described(on: str) -> str:
         return f"QEMU {qemu.version()} (TCG)"
     if on == "kvm":
         return f"KVM of {kvm.kernel_version()}"
-    return "Bochs" if on == "bochs" else "the processor of the log"
+    return f"Bochs {bochs.version()}".strip() if on == "bochs" else "the processor of the log"
 
 
 def processor_of(log: Path) -> str:

@@ -1,11 +1,13 @@
 """Running the image under Bochs, from a CD image that GRUB boots."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +47,26 @@ error: action=ignore
 info: action=ignore
 debug: action=ignore
 """
+
+
+@lru_cache
+def version() -> str:
+    """Bochs' version, such as ``2.7``, from its banner; "" where it shows none. Raises ``InputError``."""
+    program = need("bochs", "bochs")
+    try:
+        done = subprocess.run(
+            [program, "-q", "-f", "/dev/null/absent"], env=_environment(Path.home()), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, errors="replace", timeout=30, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return ""
+    match = re.search(r"Bochs x86 Emulator (\S+)", done.stdout + done.stderr)
+    return match[1] if match else ""
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Bochs' text display wants a terminal that it knows, and it aborts over some environments."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "TERM": "vt100"}
 
 
 def make_iso(image: Path, module: bytes, folder: Path) -> Path:
@@ -102,12 +124,11 @@ def run(image: Path, module: bytes, timeout: float = 3600.0) -> str:
         )
         commands.write_text("c\n" * MAX_RESETS, encoding="ascii")  # a shutdown stops in the debugger
         inner = f"{program} -q -f {configuration} -rc {commands}"
-        # Bochs' text display wants a terminal, and one that it knows. It aborts over some environments.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), "TERM": "vt100"}
+        # In a terminal of its own, which its text display wants.
         process = subprocess.Popen(
             [script, "-qfc", f"exec {inner}", "/dev/null"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
-            env=environment, start_new_session=True,
+            env=_environment(folder), start_new_session=True,
         )  # fmt: skip
         try:
             text = _collect(process, serial, time.monotonic() + timeout)

@@ -3,13 +3,14 @@
 
     benchmarks/endurance.py run --minutes 60 --out DIR [--target all]       one process, measured once a minute
     benchmarks/endurance.py kill --total N --every S --out DIR              the same campaign, killed again and again
-    benchmarks/endurance.py compare DIR DIR                                 are the two campaigns equal?
+    benchmarks/endurance.py compare DIR DIR [--prefix]                      are the two campaigns equal?
     benchmarks/endurance.py write DIR [--compared TEXT]                     the curves, into docs/campaigns.md
 
 ``run`` measures cases a second twice: by the clock, which says what else the machine had to do, and by the processor
 time of the fuzzing process, which does not. ``kill`` sends SIGKILL to the coordinator, or now and then to the process
 that fuzzes, after a random time of ``--every`` seconds on average. ``compare`` says what differs, and is silent about
-dates. Exit code: 0, or 1 where something differs.
+dates; with ``--prefix``, the second campaign may have ended before the first: its closed slices, and the findings first
+seen in them, are looked for in the first. Exit code: 0, or 1 where something differs.
 """
 
 import argparse
@@ -45,7 +46,8 @@ def main() -> int:
     parser.add_argument("--total", type=int, default=20000)
     parser.add_argument("--cases", type=int, default=None, help="cases of every slice")
     parser.add_argument("--every", type=float, default=10.0, help="0: do not kill")
-    parser.add_argument("--compared", default="")
+    parser.add_argument("--compared", default="", help="a line about a comparison, for the page")
+    parser.add_argument("--prefix", action="store_true")
     arguments = parser.parse_args()
     return {"run": measure, "kill": kill, "compare": compare, "write": write}[arguments.what](arguments)
 
@@ -165,10 +167,42 @@ def compare(arguments: argparse.Namespace) -> int:
     from tests.faults.faulty import state
 
     first, second = (state(Path(name)) for name in arguments.directories)
+    if arguments.prefix:
+        return _compare_prefix(first, second)
     differing = [name for name in first if first[name] != second[name]]
     for name, value in first.items():
         print(f"{name}: {len(value)} and {len(second[name])}, {'DIFFERENT' if name in differing else 'equal'}")
     return 1 if differing else 0
+
+
+def _compare_prefix(first: dict[str, list[Any]], second: dict[str, list[Any]]) -> int:
+    closed = [row for row in second["slices"] if row[-1] == "closed"]
+    done = sum(row[4] for row in closed)
+    seen = [one for one in second["findings"] if one[0]["first_execution"] <= done]
+    found = {one[0]["signature"]: (one[0], *one[2:]) for one in first["findings"]}
+    missing = [one[0]["signature"] for one in seen if found.get(one[0]["signature"]) != (one[0], *one[2:])]
+    more = [
+        one[0]["signature"]
+        for one in first["findings"]
+        if one[0]["first_execution"] <= done and one[0]["signature"] not in {other[0]["signature"] for other in seen}
+    ]
+    slices = [row for row in closed if row not in first["slices"]]
+    print(f"{len(closed)} slices with {done} cases: {len(slices)} differ")
+    print(f"{len(seen)} findings first seen in them: {len(missing)} differ, {len(more)} more in the first campaign")
+    return 1 if missing or more or slices else 0
+
+
+def _by_lane(rows: list[dict[str, Any]]) -> list[str]:
+    """Each lane's rate by processor time, in the first and the last third of the run."""
+    lines = ["", "| lane | cases a second of processor time, first third | last third |", "|---|---|---|"]
+    third = len(rows) // 3
+    for name in sorted({name for row in rows for name in row["lanes"]}):
+        means = []
+        for group in (rows[:third], rows[-third:]):
+            values = [row["lanes"][name] for row in group if row["lanes"].get(name)]
+            means.append(f"{sum(values) / len(values):.0f} ({len(values)} minutes)" if values else "no turn")
+        lines.append(f"| {name} | {means[0]} | {means[1]} |")
+    return lines
 
 
 def write(arguments: argparse.Namespace) -> int:
@@ -191,6 +225,7 @@ def write(arguments: argparse.Namespace) -> int:
             f"{max(row['worker_mb'] for row in group)} | {max(row['coordinator_mb'] for row in group)} | "
             f"{last['features']} | {last['corpus']} | {last['findings']} |"
         )
+    lines += _by_lane(rows)
     if arguments.compared:
         lines += ["", arguments.compared]
     text = PAGE.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,40 @@ def test_the_readme_shows_what_qemu_does(capsys: pytest.CaptureFixture[str], mon
     wanted = re.compile(pattern.strip("'"))
     real = [line.rstrip() for line in capsys.readouterr().out.splitlines() if wanted.search(line)]
     assert real[1:] == [line.rstrip() for line in shown.splitlines()][1:]
+
+
+@needs_qemu
+@needs_bochs
+def test_an_exported_image_boots_elsewhere_and_its_log_is_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine that knows nothing of this package: a PC with a CD drive and a serial port."""
+    if qemu.profile() != "qemu-7.2":
+        pytest.skip(f"QEMU {qemu.version()} clears the shadow at VMRUN")
+    image, log = tmp_path / "image.iso", tmp_path / "serial.log"
+    words = ["replay", GOLDEN, "--path", "linux-6.1,linux-6.14", "--on", "qemu"]
+    assert main([*words, "--export", str(image)]) == 0
+    assert "2 runs; its log is read with" in capsys.readouterr().out
+    machine = [
+        "-accel",
+        "tcg",
+        "-cpu",
+        "max",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-cdrom",
+        str(image),
+        "-serial",
+        f"file:{log}",
+    ]
+    machine += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
+    subprocess.run([qemu.PROGRAM, *qemu.accelerator(False), *machine], timeout=120, check=False)
+    assert main([*words, "--from-log", str(log), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["implementation"].startswith("a log of qemu: AuthenticAMD")
+    assert [result["observed"]["exits"][0]["int_state"] for result in document["results"]] == ["0x1", "0x0"]
 
 
 @needs_qemu

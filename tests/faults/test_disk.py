@@ -41,10 +41,10 @@ def mounted(directory: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def reopened(directory: Path) -> tuple[list[str], Campaign]:
+def reopened(directory: Path, targets: tuple[str, ...] = PLAN.targets) -> tuple[list[str], Campaign]:
     """Open a campaign and close it again; what it said."""
     said: list[str] = []
-    lanes = make_lanes(PLAN.targets, [IMPLEMENTATIONS], "amd", ())
+    lanes = make_lanes(targets, [IMPLEMENTATIONS], "amd", ())
     campaign = Campaign(lanes, directory, said.append)
     campaign.open()
     campaign.close()
@@ -212,6 +212,16 @@ def test_a_campaign_of_format_1_is_taken_over(tmp_path: Path) -> None:
     [record] = view.records
     assert (record.cases, record.first_execution, record.minimized) == (12, 7, True)
     assert json.loads((tmp_path / "campaign.json").read_text())["format"] == 2
+
+
+def test_format_1_did_not_say_which_paths_were_edited(tmp_path: Path) -> None:
+    description = {"target": "edits", "paths": ["edited"], "profile": "amd", "options": {}}
+    totals = {"executions": 3000, "seconds": 7.5, "by_path": {"edited": 3000}}
+    (tmp_path / "campaign.json").write_text(json.dumps({"format": 1, "description": description, "totals": totals}))
+    with pytest.raises(InputError, match="holds a campaign with another target"):
+        reopened(tmp_path, ("sequence",))
+    reopened(tmp_path, ("edits",))
+    assert open_read(tmp_path).totals.executions == 3000
 
 
 def test_a_clock_that_is_set_changes_dates_alone(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.faults.faulty import Plan, coordinator, differences, kill_at_random, 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import campaign as campaign_module
 from worldswitch.fuzzing import fleet
-from worldswitch.fuzzing.campaign import Campaign, Outcome
+from worldswitch.fuzzing.campaign import Campaign, Outcome, Progress
 from worldswitch.fuzzing.fleet import Limits
 from worldswitch.fuzzing.harness import Build
 from worldswitch.fuzzing.lanes import make_lanes
@@ -103,6 +103,31 @@ def test_a_case_that_takes_too_long_is_kept(tmp_path: Path, monkeypatch: pytest.
     outcome, view = run(tmp_path / "out", toys.hanging, monkeypatch, timeout=1)
     assert outcome.outcome == "runs"
     assert {failure.outcome for failure in view.failures} == {"timeout"}
+
+
+def test_what_was_booked_stays_though_a_later_attempt_gets_less_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign_module, "RETRIES", 2)
+    monkeypatch.setattr(campaign_module, "BOOK_SECONDS", 0.0)
+    lanes = make_lanes(["sequence"], [("linux-6.1",)], "amd", ())
+    executions: list[int] = []
+    with Campaign(lanes, tmp_path / "out", lambda _text: None, slice_cases=5000) as campaign:
+
+        def kill(progress: Progress, _campaign: Campaign) -> bool:
+            executions.append(progress.executions)
+            for crew in campaign.crews:
+                if crew.piece.number == 0 and crew.at >= (1024 if crew.piece.attempts == 1 else 128):
+                    os.kill(crew.worker.pid, signal.SIGKILL)
+            return campaign.ledger.lanes["sequence"].slices > 0
+
+        campaign.run(on_tick=kill)
+        number, cases, state = campaign.store.connection.execute(
+            "SELECT attempts, executions, state FROM slices WHERE number = 0"
+        ).fetchone()
+    assert (number, state) == (2, "failed")
+    assert cases >= 1024
+    assert executions == sorted(executions)
 
 
 def test_lanes_whose_processes_always_fail_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -368,7 +368,10 @@ class Campaign:
         self.ledger.keep_units(piece, found)
 
     def _close(self, crew: fleet.Crew, at: int, found: list[tuple[str, bytes]], failed: bool = False) -> None:
-        self.ledger.close(crew.piece, at, crew.counts, crew.worker.features, found, failed)
+        counts = crew.counts
+        if at < crew.piece.executions:  # an earlier attempt got further, and that is what was reported
+            at, counts = crew.piece.executions, self.ledger.booked(crew.piece)
+        self.ledger.close(crew.piece, at, counts, crew.worker.features, found, failed)
         self._deaths.pop(crew.piece.number, None)
         if failed and crew.lane.failures == REST_AFTER:
             self.store.tell(f"{crew.lane.name} rests: its last {REST_AFTER} slices failed")
@@ -420,12 +423,9 @@ class Campaign:
             if lane is None or one.attempts < RETRIES:
                 going.append(one.number)
                 continue
-            counts = self.store.connection.execute(
-                "SELECT signature, path, cases, last FROM open_counts WHERE slice = ?", (one.number,)
-            ).fetchall()
             corpus = self.ledger.corpus(lane.configuration.target)
             found = units.left_behind(corpus, one.number)
-            self.ledger.close(one, one.executions, counts, lane.features, found)
+            self.ledger.close(one, one.executions, self.ledger.booked(one), lane.features, found)
             self.store.tell(f"slice {one.number} was begun {one.attempts} times and never done: closed where it was")
         for target in {lane.configuration.target for lane in self.lanes}:
             corpus = self.ledger.corpus(target)

@@ -132,6 +132,11 @@ class Ledger:
             connection.execute("UPDATE slices SET features = max(features, ?) WHERE number = ?", (features, one.number))
         one.executions = executions
 
+    def booked(self, one: Slice) -> list[Count]:
+        """What is counted of an open slice, by the attempt that got furthest: it is of ``one.executions`` cases."""
+        query = "SELECT signature, path, cases, last FROM open_counts WHERE slice = ?"
+        return self.store.connection.execute(query, (one.number,)).fetchall()
+
     def _count(self, connection: sqlite3.Connection, one: Slice, executions: int, counts: Sequence[Count]) -> None:
         connection.execute("UPDATE slices SET executions = ? WHERE number = ?", (executions, one.number))
         connection.executemany(

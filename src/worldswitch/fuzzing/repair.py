@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 DAMAGED: Final = "damaged"
 
+EDITED: Final = "edited"
+"""What format 1 called the paths of the target ``edits``."""
+
 BEFORE_ALL: Final = -1
 """The slice of inputs that were there before the first one."""
 
@@ -45,7 +48,7 @@ def take_over(directory: Path, description: dict[str, Any], clock: Clock) -> tup
             state = None
             if (directory / STATE).exists():
                 state = _readable_state(directory, description, clock, notes)
-                _compare(state["description"], description, directory / STATE)
+                _compare(_as_described(state, description), description, directory / STATE)
             with database.transaction(connection):
                 if state is not None:
                     _rebuild(connection, directory, state, notes)
@@ -75,6 +78,15 @@ def _readable_state(directory: Path, description: dict[str, Any], clock: Clock, 
         aside = set_aside(directory, directory / STATE)
         notes.append(f"{error}: set aside as {aside}; executions are counted from 0 again, findings are kept")
         return {"format": database.FORMAT, "description": description, "lanes": [], "totals": {}}
+
+
+def _as_described(state: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:
+    """The description of a state; format 1 did not say which paths were edited: these, it is assumed."""
+    known: dict[str, Any] = state["description"]
+    for name, lane in known["lanes"].items():
+        if lane["paths"] == [EDITED] and name in description.get("lanes", {}):
+            lane["paths"] = description["lanes"][name]["paths"]
+    return known
 
 
 def _compare(known: dict[str, Any], description: dict[str, Any], path: Path) -> None:

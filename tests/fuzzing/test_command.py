@@ -27,7 +27,7 @@ def test_a_campaign_on_the_command_line(here: Path, capsys: pytest.CaptureFixtur
     assert data["paths"] == {"program": 400}
     assert all(f"new finding {signature} on program after " in progress for signature in signatures)
     results = json.loads((here / "out.sarif").read_text())["runs"][0]["results"]
-    assert len(results) == len(signatures) >= 2
+    assert len(results) == len(signatures) >= 1
     assert all(signature in (here / "out.xml").read_text() for signature in signatures)
 
     entries = [f'[[acknowledged]]\nsignature = "{one}"\npath = "program"\nreason = "known"\n' for one in signatures]

@@ -62,9 +62,7 @@ def document(
         runs.setdefault((found["mutant"], found["method"]), []).append(found)
     names = [m.name for m in mutants if all(len(runs.get((m.name, method), ())) >= seeds for method in methods)]
     deep = [name for name in names if any(_median(runs, name, method, "executions") > SHALLOW for method in methods)]
-    chosen = (
-        f"{len(names)} mutants, every {_ordinal(every)} of the registry;" if every > 1 else f"{len(names)} mutants,"
-    )
+    chosen = f"{len(names)} mutants, every {_ordinal(every)} of the registry" if every > 1 else f"{len(names)} mutants"
     parts = [INTRODUCTION.format(machine=machine, chosen=chosen, seeds=seeds, seconds=seconds)]
     parts += ["## All of them\n", *_table(runs, names, methods, seconds), ""]
     parts += [f"## The {len(deep)} that took some method more than {SHALLOW} executions\n", READING]

@@ -149,8 +149,9 @@ def events_in_another_order(scenario: Scenario, choice: int) -> list[str]:
 
 
 def sti_nop_as_popf(scenario: Scenario, _: int) -> list[str]:
-    """STI; NOP right before VMRUN is what POPF; NOP is: VMRUN is in no shadow (S2-05, S2-20)."""
-    if "vmrun" not in scenario.host.program or any(name in scenario.settings for name in ("cpu.iopl", "cpu.cpl")):
+    """STI; NOP right before VMRUN is what POPF; NOP is: VMRUN is in no shadow (S2-05, S2-20). POPF loads TF as well."""
+    given = ("cpu.iopl", "cpu.cpl", "cpu.tf")
+    if "vmrun" not in scenario.host.program or any(name in scenario.settings for name in given):
         return []
     outcomes = []
     for enable in ("sti", "popf if"):

@@ -110,7 +110,7 @@ def build(send: Send, configuration: Configuration) -> Harness:
             states.update(new_states)
             transitions.update(new_transitions)
 
-    return Harness(one_input, mutator.mutate, mutator.crossover, guidance)
+    return Harness(one_input, mutator.mutate_or_draw, mutator.cross_or_draw, guidance)
 
 
 def campaign(configuration: Configuration, runs: int, seed: int, directory: Path) -> Iterator[tuple[int, Any, Any]]:

@@ -143,7 +143,7 @@ def _behind(runs: Runs, names: list[str], methods: Sequence[str], seconds: float
         "there nothing is faster than to draw. Worldswitch's first 32 cases are the same draws, so up to there the two "
         "are even, but for the two plain cases with which libFuzzer begins. Uniform random stays ahead where a defect "
         "needs many slots set at once, since three of four later draws leave some alone, and half of the cases after "
-        "2,048 are edits of what was kept, which deep conjunctions need ([performance.md](performance.md), guidance). "
+        "2,048 are edits of what was kept. "
         "It is behind where something must be left alone. Which one meets a defect first is chance to a good part: the "
         "time to a random hit spreads as widely as it is long, and a ratio of three for a single mutant and seed means "
         "nothing."

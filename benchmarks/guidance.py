@@ -176,7 +176,7 @@ def blind_in_a_process(method: str, seconds: float, seed: int) -> Found:
 
 
 def table(results: dict[str, list[Found]], seconds: float) -> str:
-    """A row a goal: median seconds and executions of each method; the projection was chosen on the first half."""
+    """A row a goal: median seconds and executions of each method, the goals chosen on before those held out."""
     methods = list(results)
     lines = [f"| goal | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
     for title, goals in (("chosen on", CHOSEN_ON), ("held out", HELD_OUT)):

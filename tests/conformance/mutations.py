@@ -4,22 +4,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from tests.conformance.planting import (
-    Maker,
-    Rule,
-    always,
-    as_if,
-    first,
-    instead,
-    instruction,
-    keeps,
-    leaves_shadow,
-    only_if,
-    put,
-    then,
-    with_intercept,
-)
-
 from worldswitch.core import boundary, debug, delivery, execute, shadow, vmexit, vmrun
 from worldswitch.core.bits import (
     DR7_L1,
@@ -48,6 +32,21 @@ from worldswitch.core.state import SHUTDOWN, Cpu, Vmcb
 from worldswitch.kernel import entry, lockdep, perform
 from worldswitch.kernel.state import Kernel
 from worldswitch.machine import machine
+from worldswitch.mutants.model import Maker
+from worldswitch.mutants.planting import (
+    Rule,
+    always,
+    as_if,
+    first,
+    instead,
+    instruction,
+    keeps,
+    leaves_shadow,
+    only_if,
+    put,
+    then,
+    with_intercept,
+)
 
 
 class Mutation(NamedTuple):

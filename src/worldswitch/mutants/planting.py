@@ -108,8 +108,8 @@ def only_if(condition: Change) -> Maker:
 
 
 def owner(cpu: Cpu, name: str) -> Any:
-    """What has the field: the processor, its VMCB or its registers."""
-    return next(part for part in (cpu, cpu.vmcb, cpu.regs) if hasattr(part, name))
+    """What has the field: the processor, its VMCB, its registers or its options."""
+    return next(part for part in (cpu, cpu.vmcb, cpu.regs, cpu.options) if hasattr(part, name))
 
 
 def put(name: str, value: object) -> Change:

@@ -1,5 +1,7 @@
 """Edited paths by name, the edits that break a path, and the fuzzer's cases of them."""
 
+import gc
+import random
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,16 @@ from worldswitch.errors import InputError
 from worldswitch.fuzzing.edits import EditsCodec, broken_promise
 from worldswitch.fuzzing.local import explore
 from worldswitch.fuzzing.minimize import minimize
+from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.fuzzing.targets import Configuration, Target
-from worldswitch.machine.compile import compile_scenario
+from worldswitch.machine.compile import compile_scenario, lay_out_for
 from worldswitch.machine.run import run_plan
 from worldswitch.oracles.judge import judge
 from worldswitch.paths.catalogue import find
 from worldswitch.paths.closeness import closeness
 from worldswitch.paths.edits import KINDS, fewer, parse, spell, split
 from worldswitch.paths.model import EntryPath, read_path
+from worldswitch.program.layout import Layout
 from worldswitch.report import closeness as report
 from worldswitch.scenario.read import read_scenario
 from worldswitch.text.read import loads
@@ -197,3 +201,16 @@ def test_the_smallest_edits_are_listed(
     monkeypatch.setattr(report, "SHOWN", 1)
     assert main(["paths", "edits", name]) == 0
     assert "more; --all lists them" in capsys.readouterr().out
+
+
+def test_cases_on_ever_new_paths_keep_a_bounded_number_of_layouts() -> None:
+    target = Target(Configuration("edits"))
+    mutator, rng = Mutator(target.codec), random.Random(1)
+    before = lay_out_for.cache_info()
+    for _ in range(2500):
+        target.execute(mutator.draw(rng.getrandbits(32)))
+    after = lay_out_for.cache_info()
+    gc.collect()
+    kept = sum(isinstance(one, Layout) and one.home == "start" for one in gc.get_objects())
+    assert after.maxsize is not None
+    assert kept <= 2 * after.maxsize < after.misses - before.misses  # those of earlier tests among them

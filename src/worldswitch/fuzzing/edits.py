@@ -15,7 +15,7 @@ from worldswitch.machine.machine import SEEN_SHADOW, SEEN_SHIFT
 from worldswitch.machine.run import Run
 from worldswitch.oracles.judge import Verdict
 from worldswitch.paths.catalogue import find, names
-from worldswitch.paths.edits import INSERTED, KINDS, Edit, apply, parse, spell, split
+from worldswitch.paths.edits import INSERTED, KINDS, Edit, apply, parse, split
 from worldswitch.paths.model import EntryPath
 from worldswitch.paths.mutate import TRACED
 from worldswitch.scenario.model import Scenario
@@ -53,8 +53,9 @@ class EditsCodec(Codec):
             kind, line, operand = picks[1 + 3 * number : 4 + 3 * number]
             edit = _edit(path, KINDS[kind - 1], line, operand) if kind else None
             if edit is not None:
-                name += f"~{spell(path, edit)}"
-                path = apply(path, edit)
+                after = apply(path, edit)
+                name += after.name.removeprefix(path.name)
+                path = after
         scenario.path = name
         return scenario
 

@@ -20,8 +20,11 @@ from worldswitch.machine.run import Run
 from worldswitch.machine.trace import SHADOWS, Row
 from worldswitch.program.layout import LANDMARKS, Layout
 
-REMEMBERED: Final = 2048
-"""Sets of boundaries for which an oracle remembers what follows from them; there are a few hundred of a path."""
+REMEMBERED: Final = 512
+"""Sets of boundaries for which an oracle remembers what follows from them; there are a few hundred of a path.
+
+As many as ``machine.compile`` keeps layouts: what is remembered keeps its layout from being freed.
+"""
 
 HANDLER: Final = "handler"
 """The place of everything in the host's handlers."""

@@ -32,6 +32,9 @@ INSERTED: Final = (
 """What searches and the fuzzer insert; a name may insert any instruction."""
 
 MAX_EDITS: Final = 32
+REMEMBERED: Final = 1024
+"""Edited paths that are kept for the next one who asks; a path alone takes half a kilobyte."""
+
 _MARK: Final = re.compile(rf"~(?={'|'.join(f'{kind}@' for kind in KINDS)})")
 _PLACE: Final = re.compile(r"([a-z]+)(?:\+(\d{1,3}))?")
 
@@ -70,9 +73,9 @@ def edited(path: EntryPath, edits: tuple[str, ...]) -> EntryPath:
     return path
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=REMEMBERED)
 def cached(path: EntryPath, edits: tuple[str, ...]) -> EntryPath:
-    """``edited``, the same object again where it was asked for lately: layouts are cached by path."""
+    """``edited``, without reading the edits again where they were asked for lately."""
     return edited(path, edits)
 
 
@@ -98,8 +101,12 @@ def spell(path: EntryPath, edit: Edit) -> str:
     return f"{text}:{edit.text}" if edit.text else text
 
 
+@lru_cache(maxsize=REMEMBERED)
 def apply(path: EntryPath, edit: Edit) -> EntryPath:
-    """``path`` with one edit, under the name that says so; raises ``InputError`` where it fits no line or call."""
+    """``path`` with one edit, under the name that says so; raises ``InputError`` where it fits no line or call.
+
+    The same object again where it was asked for lately: layouts are cached by path.
+    """
     lines = labelled(path.lines)
     if not lines or not 0 <= edit.line < len(lines):
         raise InputError("the path has no such line")

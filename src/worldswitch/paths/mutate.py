@@ -92,7 +92,10 @@ def place_of(path: EntryPath, number: int) -> str:
 def labelled(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """The same lines with the landmarks that are found by instruction as labels: an edit must not find others."""
     names = {number: name for name, number in find_landmarks(lines).items() if name in _NAMED_AFTER_INSTRUCTION}
-    return tuple(replace(line, label=line.label or names.get(number, "")) for number, line in enumerate(lines))
+    return tuple(
+        line if line.label or number not in names else replace(line, label=names[number])
+        for number, line in enumerate(lines)
+    )
 
 
 def without(lines: tuple[Line, ...], number: int) -> tuple[Line, ...]:

@@ -1,7 +1,9 @@
 """Laying programs out as code: addresses, landmarks, handlers."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final, NamedTuple
 
 from worldswitch.core.isa import OP_CLGI, OP_CLI, OP_END, OP_NONCANONICAL, OP_STGI, OP_STI, OP_VMRUN
 from worldswitch.core.state import Code
@@ -96,15 +98,51 @@ class _Builder:
     def at(self, address: int) -> None:
         self._address = address
 
-    def handler(self, name: str, address: int, program: tuple[Instruction, ...]) -> int:
-        """Append a handler and the spin that stops a run off its end."""
-        self.at(address)
-        first = len(self.layout.code.ops)
-        self.layout.handler_names[first] = name
-        for instruction in program:
-            self.emit(instruction)
-        self.emit(_SPIN)
+    def handler(self, name: str, address: int, body: tuple[Instruction, ...], vector: int = -1) -> int:
+        """Append a handler and the spin that stops a run off its end; in Linux entry code where ``vector`` is given."""
+        layout, code = self.layout, self.layout.code
+        first = len(code.ops)
+        layout.handler_names[first] = name
+        block = _handler(address, body, vector)
+        code.ops += block.ops
+        code.args += block.args
+        code.address += block.address
+        code.texts += block.texts
+        code.fixup += block.unmarked
+        code.noinstr += block.unmarked
+        layout.segment += block.segment
+        for place, assignment in block.assignments:
+            code.args[first + place] = len(layout.assignments)
+            layout.assignments.append(assignment)
         return first
+
+
+class _Handler(NamedTuple):
+    """A handler's part of the lists of a layout."""
+
+    ops: tuple[int, ...]
+    args: tuple[int, ...]
+    address: tuple[int, ...]
+    texts: tuple[str, ...]
+    unmarked: tuple[bool, ...]
+    segment: tuple[int, ...]
+    assignments: tuple[tuple[int, tuple[str, str]], ...]  # where in it, and what
+
+
+@lru_cache(maxsize=1024)
+def _handler(address: int, body: tuple[Instruction, ...], vector: int) -> _Handler:
+    """A handler at an address; remembered, since three quarters of a Linux host's code are the same 33 handlers."""
+    program = (*(body if vector < 0 else _linux_handler(vector, body)), _SPIN)
+    places = accumulate((instruction.length for instruction in program[:-1]), initial=address)
+    return _Handler(
+        ops=tuple(instruction.op for instruction in program),
+        args=tuple(instruction.arg for instruction in program),
+        address=tuple(places),
+        texts=tuple(instruction.text for instruction in program),
+        unmarked=(False,) * len(program),
+        segment=(-1,) * len(program),
+        assignments=tuple((place, one.assignment) for place, one in enumerate(program) if one.assignment is not None),
+    )
 
 
 def lay_out_guest(program: tuple[Instruction, ...], handlers: dict[int, tuple[Instruction, ...]]) -> Layout:
@@ -169,9 +207,8 @@ def lay_out_host(
     layout.end = builder.emit(_END, segment=LANDMARKS.index("end"))
     for vector in sorted({*handlers, *(range(33) if linux else ())}):
         body = handlers.get(vector, ())
-        program = _linux_handler(vector, body) if linux else body
-        name = f"handler:0x{vector:02x}"
-        code.handlers[vector] = builder.handler(name, HOST_HANDLERS + vector * HANDLER_SPACING, program)
+        address = HOST_HANDLERS + vector * HANDLER_SPACING
+        code.handlers[vector] = builder.handler(f"handler:0x{vector:02x}", address, body, vector if linux else -1)
         if linux and vector == 2:
             _patch_nmi_targets(code, code.handlers[vector])
     code.default_handler = (

@@ -54,7 +54,8 @@ def main() -> int:
 
 def measure(arguments: argparse.Namespace) -> int:
     """Fuzz for so many minutes, with a line of measurements each minute."""
-    from worldswitch.fuzzing.campaign import Campaign, Progress
+    from worldswitch.fuzzing.campaign import Campaign
+    from worldswitch.fuzzing.growth import Progress
 
     out = Path(arguments.out)
     last: dict[int, tuple[float, int]] = {}

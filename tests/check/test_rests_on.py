@@ -6,7 +6,7 @@ from pathlib import Path
 from worldswitch.fuzzing.campaign import Campaign
 from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.lanes import make_lanes
-from worldswitch.fuzzing.store import Record
+from worldswitch.fuzzing.records import Record
 from worldswitch.report.stance import examine
 from worldswitch.result import Variant
 from worldswitch.scenario.read import read_text

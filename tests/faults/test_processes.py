@@ -12,9 +12,10 @@ from tests.faults.faulty import Plan, coordinator, differences, kill_at_random, 
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import campaign as campaign_module
-from worldswitch.fuzzing import fleet
-from worldswitch.fuzzing.campaign import Campaign, Outcome, Progress
+from worldswitch.fuzzing import endings, fleet
+from worldswitch.fuzzing.campaign import Campaign, Outcome
 from worldswitch.fuzzing.fleet import Limits
+from worldswitch.fuzzing.growth import Progress
 from worldswitch.fuzzing.harness import Build
 from worldswitch.fuzzing.lanes import make_lanes
 from worldswitch.fuzzing.lock import is_held
@@ -108,7 +109,7 @@ def test_a_case_that_takes_too_long_is_kept(tmp_path: Path, monkeypatch: pytest.
 def test_what_was_booked_stays_though_a_later_attempt_gets_less_far(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(campaign_module, "RETRIES", 2)
+    monkeypatch.setattr(endings, "RETRIES", 2)
     monkeypatch.setattr(campaign_module, "BOOK_SECONDS", 0.0)
     lanes = make_lanes(["sequence"], [("linux-6.1",)], "amd", ())
     executions: list[int] = []
@@ -131,7 +132,7 @@ def test_what_was_booked_stays_though_a_later_attempt_gets_less_far(
 
 
 def test_lanes_whose_processes_always_fail_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(campaign_module, "REST_AFTER", 1)
+    monkeypatch.setattr(endings, "REST_AFTER", 1)
     outcome, view = run(tmp_path / "out", toys.raising, monkeypatch)
     assert (outcome.outcome, outcome.failures) == ("failed", 1)
     assert "rests" in view.events[-1].text

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from worldswitch.errors import InputError
-from worldswitch.fuzzing.store import Store, read_finding_files, write_whole
+from worldswitch.fuzzing.files import read_finding_files
+from worldswitch.fuzzing.store import Store, write_whole
 from worldswitch.scenario.read import read_scenario
 
 pytest.importorskip("atheris", reason="fuzzing needs atheris")

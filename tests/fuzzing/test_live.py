@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from worldswitch.fuzzing.campaign import Campaign, Progress
+from worldswitch.fuzzing.campaign import Campaign
+from worldswitch.fuzzing.growth import Progress
 from worldswitch.fuzzing.live import Display, block, spell_seconds, trend
-from worldswitch.fuzzing.view import LaneRecord, Record
+from worldswitch.fuzzing.records import LaneRecord, Record
 from worldswitch.report.terminal import Screen
 
 

@@ -13,7 +13,7 @@ from tests.page.campaigns import BLEED, PATHS, SCENARIO, write_campaign, write_f
 from tests.page.pages import Page
 
 from worldswitch.fuzzing.acknowledged import Entry
-from worldswitch.fuzzing.view import Event, FailureRecord, Sample
+from worldswitch.fuzzing.records import Event, FailureRecord, Sample
 from worldswitch.page import findings, timelines
 from worldswitch.page.page import page
 from worldswitch.page.source import Campaign, read_campaign

@@ -10,8 +10,8 @@ from worldswitch.ci.sarif import Reported
 from worldswitch.fuzzing.acknowledged import Sorted
 
 if TYPE_CHECKING:
+    from worldswitch.fuzzing.records import Record
     from worldswitch.fuzzing.smoke import Smoke
-    from worldswitch.fuzzing.view import Record
     from worldswitch.result import Result
 
 

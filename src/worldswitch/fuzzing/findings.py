@@ -9,7 +9,8 @@ from worldswitch.fuzzing.chores import Reduce, reference
 from worldswitch.fuzzing.helper import Helper
 from worldswitch.fuzzing.lanes import Lane
 from worldswitch.fuzzing.ledger import Slice
-from worldswitch.fuzzing.store import Record, Store, write_whole
+from worldswitch.fuzzing.records import Record
+from worldswitch.fuzzing.store import Store, write_whole
 from worldswitch.paths.model import EntryPath
 from worldswitch.scenario.write import scenario_text
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 from worldswitch.report.terminal import Screen, cut
 
 if TYPE_CHECKING:
-    from worldswitch.fuzzing.campaign import Campaign, Progress
-    from worldswitch.fuzzing.view import Record
+    from worldswitch.fuzzing.campaign import Campaign
+    from worldswitch.fuzzing.growth import Progress
+    from worldswitch.fuzzing.records import Record
 
 LINE_EVERY: Final = 5.0
 """Seconds between two progress lines where there is no terminal."""

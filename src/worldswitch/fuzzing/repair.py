@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import database
 from worldswitch.fuzzing.clock import Clock
+from worldswitch.fuzzing.files import FINDINGS, STATE, read_finding, read_state
+from worldswitch.fuzzing.records import Record
 from worldswitch.fuzzing.units import list_units, name_of, write
-from worldswitch.fuzzing.view import FINDINGS, STATE, Record, read_finding, read_state
 
 if TYPE_CHECKING:
     from worldswitch.fuzzing.store import Store

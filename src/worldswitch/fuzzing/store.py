@@ -29,19 +29,10 @@ from typing import Any, Final
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import database
 from worldswitch.fuzzing.clock import SYSTEM, Clock
+from worldswitch.fuzzing.files import FINDINGS, STATE
 from worldswitch.fuzzing.lock import DirectoryLock
-from worldswitch.fuzzing.view import (
-    FINDINGS,
-    STATE,
-    CampaignView,
-    Record,
-    Sample,
-    open_read,
-    read_finding_files,
-    read_records,
-)
-
-__all__ = ["CampaignView", "Record", "Sample", "Store", "open_read", "read_finding_files", "write_whole"]
+from worldswitch.fuzzing.records import Record, Sample
+from worldswitch.fuzzing.view import read_records
 
 METRICS: Final = "metrics.jsonl"
 

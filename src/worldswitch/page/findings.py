@@ -5,7 +5,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from worldswitch.core.options import BY_NAME
-from worldswitch.fuzzing.view import Record
+from worldswitch.fuzzing.records import Record
 from worldswitch.page.markup import Children, code, cut, details, duration, el, figure, grouped, listing, prose, table
 from worldswitch.page.source import Campaign, Evidence, evidence
 from worldswitch.page.timelines import timelines

@@ -7,7 +7,8 @@ from typing import Final
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.acknowledged import Entry, Sorted, sort
-from worldswitch.fuzzing.view import CampaignView, Record, open_read
+from worldswitch.fuzzing.records import Record
+from worldswitch.fuzzing.view import CampaignView, open_read
 from worldswitch.paths.catalogue import names
 from worldswitch.result import Result, Variant, execute
 from worldswitch.scenario.model import Scenario

@@ -3,12 +3,14 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.faults import toys
 from tests.faults.conftest import PLAN
-from tests.faults.faulty import Plan, coordinator, differences, kill_at_random, state
+from tests.faults.faulty import ROOT, Plan, coordinator, differences, kill_at_random, state
 
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import campaign as campaign_module
@@ -104,6 +106,38 @@ def test_a_case_that_takes_too_long_is_kept(tmp_path: Path, monkeypatch: pytest.
     outcome, view = run(tmp_path / "out", toys.hanging, monkeypatch, timeout=1)
     assert outcome.outcome == "runs"
     assert {failure.outcome for failure in view.failures} == {"timeout"}
+
+
+GROW = (
+    "import sys; from tests.faults import toys; from worldswitch import cli; from worldswitch.fuzzing import fleet; "
+    "fleet.BUILD = toys.growing; sys.exit(cli.main(sys.argv[1:]))"
+)
+
+
+@pytest.mark.parametrize(("memory", "code"), [(200, 3), (1500, 1)])
+def test_a_worker_that_outgrows_the_memory_option_is_stopped_and_the_campaign_goes_on(
+    memory: int, code: int, tmp_path: Path
+) -> None:
+    out, total = tmp_path / "out", toys.AT + 40
+    words = ["fuzz", "--target", "sequence", "--total", str(total), "--memory", str(memory), "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", GROW, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == code, done.stderr
+    view = open_read(out)
+    assert view.totals.executions == total
+    if code == 1:  # it is the limit that stops it: with more there is none
+        assert (view.failures, view.lanes[0].slices) == ([], 0)
+        return
+    [failure] = view.failures
+    assert failure.outcome == "memory"
+    assert failure.execution >= toys.AT
+    [kept] = (out / "crashes").iterdir()
+    assert kept == out / failure.file
+    assert kept.name.startswith("oom-")
+    assert kept.read_bytes().hex() == failure.input != ""
+    assert f"memory: {failure.summary}; its input: {kept}" in done.stderr
+    assert view.lanes[0].slices == 1  # the failed one, closed; the next one was cut short by --total
 
 
 def test_what_was_booked_stays_though_a_later_attempt_gets_less_far(

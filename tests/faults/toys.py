@@ -11,10 +11,14 @@ from worldswitch.fuzzing.targets import Configuration
 AT = 200
 """The case at which they go wrong."""
 
+GROWN = 12
+"""Pieces of 32 MB that a growing one takes at the most."""
+
 
 def _spoiled(send: Send, configuration: Configuration, cases: int, how: str) -> Harness:
     harness = slices.build(send, configuration, cases)
     executions = 0
+    kept: list[bytearray] = []
 
     def one_input(data: bytes) -> None:
         nonlocal executions
@@ -29,6 +33,10 @@ def _spoiled(send: Send, configuration: Configuration, cases: int, how: str) -> 
                 os.kill(os.getpid(), signal.SIGSTOP)
             while how == "hang":
                 time.sleep(1)
+        if how == "grow" and executions >= AT:
+            if len(kept) < GROWN:
+                kept.append(bytearray(b"\1" * (32 << 20)))
+            time.sleep(0.1)  # libFuzzer looks once a second
 
     return Harness(one_input, harness.mutator, harness.crossover, harness.features)
 
@@ -51,3 +59,8 @@ def stopped(send: Send, configuration: Configuration, cases: int) -> Harness:
 def hanging(send: Send, configuration: Configuration, cases: int) -> Harness:
     """A case that takes too long."""
     return _spoiled(send, configuration, cases, "hang")
+
+
+def growing(send: Send, configuration: Configuration, cases: int) -> Harness:
+    """Takes more memory with every case, up to a limit of its own."""
+    return _spoiled(send, configuration, cases, "grow")

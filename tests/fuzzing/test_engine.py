@@ -266,7 +266,8 @@ def test_what_a_killed_run_found_is_taken_over(parent: subprocess.Popen[str], tm
 def test_a_target_that_fails_is_reported_and_the_corpus_kept(
     how: str, outcome: str, prefix: str, tmp_path: Path
 ) -> None:
-    result = run(toys.misfit, how, directory=tmp_path, timeout=1, memory_mb=256)
+    # On a busy machine a case that grows may take a second too; the only one to be stopped for that is "hang".
+    result = run(toys.misfit, how, directory=tmp_path, timeout=1 if how == "hang" else 60, memory_mb=256)
     assert result.outcome == outcome
     assert result.corpus == len(contents(tmp_path / "corpus")) >= 6
     assert result.artifact is not None

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from tests.commands.conftest import Cli, cli
@@ -15,6 +16,7 @@ from tests.page.pages import Page
 from worldswitch.fuzzing.acknowledged import Entry
 from worldswitch.fuzzing.records import Event, FailureRecord, Sample
 from worldswitch.page import findings, timelines
+from worldswitch.page.charts import chart, sheet
 from worldswitch.page.page import page
 from worldswitch.page.source import Campaign, read_campaign
 
@@ -221,3 +223,23 @@ def test_the_profiles_and_paths_that_show_it_are_told(tmp_path: Path) -> None:
     data["shown_on"] = {"amd": ["linux-6.1", "xen-4.12"], "qemu-7.2": ["linux-6.1"]}
     (folder / "finding.json").write_text(json.dumps(data))
     assert "on 2 paths, under 2 profiles" in report(directory).text
+
+
+def test_charts_as_a_file_of_their_own() -> None:
+    points = [(60.0, 5.0), (120.0, 7.0)]
+    text = sheet([(f"chart {n}", chart(f"c{n}", f"chart {n}", points)) for n in range(3)])
+    svg = "{http://www.w3.org/2000/svg}"
+    root = ElementTree.fromstring(text)
+    assert root.tag == f"{svg}svg"
+    width, height = map(int, root.attrib["viewBox"].split()[2:])
+    places = [
+        tuple(int(one.attrib[name]) for name in ("x", "y", "width", "height")) for one in root.findall(f"{svg}svg")
+    ]
+    assert len(places) == len(set(places)) == 3
+    assert all(x + wide <= width and y + high <= height for x, y, wide, high in places)
+    assert len(root.findall(f".//{svg}polyline")) == 3
+    assert len({one.attrib["id"] for one in root.iter() if "id" in one.attrib}) == 6  # titles and descriptions
+    classes = {one.attrib["class"] for one in root.iter() if "class" in one.attrib}
+    style = root.findtext(f"{svg}style") or ""
+    assert all(f".{name} " in style for name in classes)  # nothing is black on black
+    assert "prefers-color-scheme: dark" in style

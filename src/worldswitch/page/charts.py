@@ -1,10 +1,10 @@
-"""Line charts as inline SVG, each with its figures as text for those who do not see it."""
+"""Line charts as SVG: inline, each with its figures as text for those who do not see it, and as a file of its own."""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, tostring
 
 from worldswitch.page.markup import details, duration, el, grouped, table
 
@@ -20,6 +20,22 @@ _LEFT: Final = 46
 _RIGHT: Final = 12
 _TOP: Final = 14
 _BOTTOM: Final = 34
+
+
+_GAP: Final = 16
+_HEAD: Final = 28
+_SHEET_STYLE: Final = """
+text { font: 11px system-ui, "DejaVu Sans", sans-serif; fill: #4f5b6b; }
+text.head { font-size: 13px; font-weight: 600; fill: #1b2330; }
+.sheet { fill: #ffffff; }
+.grid { stroke: #d5dae1; } .line { fill: none; stroke: #1f5fa8; stroke-width: 2; stroke-linejoin: round; }
+.end { fill: #1f5fa8; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #a9b4c2; } text.head { fill: #e4e9f0; } .sheet { fill: #12161d; } .grid { stroke: #303947; }
+  .line { stroke: #7db4f5; } .end { fill: #7db4f5; }
+}
+"""
+"""The colours of ``style.css``: a file beside a page has none of the page's."""
 
 
 class Mark(NamedTuple):
@@ -81,6 +97,29 @@ def chart(name: str, title: str, points: Sequence[tuple[float, float]], marks: S
     figures = table(f"{title} over time", ("after", title.lower()), rows, "figures")
     return el("figure", el("figcaption", el("strong", title), f" now {grouped(int(final[1]))}"), svg,
               details("The figures", figures), class_="chart")  # fmt: skip
+
+
+def sheet(charts: Sequence[tuple[str, Element]], columns: int = 2) -> str:
+    """Charts with their headings as one SVG file, which reads in light and dark."""
+    width = columns * _WIDTH + (columns + 1) * _GAP
+    height = _GAP + math.ceil(len(charts) / columns) * (_HEAD + _HEIGHT + _GAP)
+    placed = []
+    for number, (heading, figure) in enumerate(charts):
+        x = _GAP + number % columns * (_WIDTH + _GAP)
+        y = _GAP + number // columns * (_HEAD + _HEIGHT + _GAP)
+        drawing = next(figure.iter("svg"))
+        for name, value in (("x", x), ("y", y + _HEAD), ("width", _WIDTH), ("height", _HEIGHT)):
+            drawing.set(name, str(value))
+        placed += [el("text", heading, x=x, y=y + 16, class_="head"), drawing]
+    root = el(
+        "svg",
+        el("style", _SHEET_STYLE),
+        el("rect", width=width, height=height, class_="sheet"),
+        placed,
+        viewBox=f"0 0 {width} {height}",
+        xmlns="http://www.w3.org/2000/svg",
+    )
+    return tostring(root, encoding="unicode") + "\n"
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:

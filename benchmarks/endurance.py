@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=None, help="cases of every slice")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between kills (default: %(default)s)")
     parser.add_argument("--prefix", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     directories = [Path(name) for name in arguments.directories]
     try:
         if arguments.what == "run":

@@ -3,6 +3,7 @@
 import json
 import random
 import sqlite3
+import textwrap
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,11 @@ ROWS: Final = 15
 
 CASES: Final = 1500
 """Cases that are executed of a lane's early and of its late inputs, to weigh them."""
+
+WEIGHED: Final = (
+    "The last two columns are what the lane's inputs themselves cost: cases made from the first and from the last "
+    "third of all inputs that it kept, executed in turns in one process after the run."
+)
 
 State = dict[str, list[Any]]
 
@@ -63,7 +69,9 @@ def _killed(directory: Path) -> str:
     except FileNotFoundError:
         return "never killed"
     kills = Counter(str(json.loads(line)["killed"]) for line in lines)
-    return "killed: " + ", ".join(f"its {what} {count} times" for what, count in sorted(kills.items()))
+    return "killed: " + ", ".join(
+        f"its {what} {count} time{'s' if count > 1 else ''}" for what, count in sorted(kills.items())
+    )
 
 
 def _compare_prefix(one: Path, two: Path) -> tuple[bool, str]:
@@ -126,12 +134,15 @@ def write(directory: Path, killed: Path) -> int:
         f"fuzzing process, at most {max(row['worker_mb'] for row in rows)} MB, and of the coordinator, at most "
         f"{max(row['coordinator_mb'] for row in rows)} MB"
     )
-    lines = [
-        f"![{alt}]({PICTURE.name})", "", *_table(rows), *_by_lane(rows, _weights(directory)), "",
+    compared = (
         "A second campaign with the same settings was killed meanwhile (`endurance.py kill`; "
         f"{_killed(killed).removeprefix('killed: ')}) and compared with this one (`endurance.py compare --prefix`). "
-        f"{said[-1]}",
-    ]  # fmt: skip
+        f"{said[-1]}"
+    )
+    lines = [f"![{alt}]({PICTURE.name})", "", *_table(rows), *_by_lane(rows, _weights(directory)), ""]
+    for text in (WEIGHED, compared):
+        lines += [*textwrap.wrap(text, 120, break_on_hyphens=False, break_long_words=False), ""]
+    del lines[-1]
     before, rest = PAGE.read_text(encoding="utf-8").split("<!-- endurance -->\n")
     after = rest.split("<!-- /endurance -->\n")[1]
     text = "\n".join(lines)
@@ -179,7 +190,7 @@ def _by_lane(rows: list[dict[str, Any]], weights: dict[str, tuple[float, float]]
     lines = [
         "",
         "| lane | cases a second of processor time, first third | last third "
-        "| the same of cases made from inputs of its first third, all executed now | of its last third |",
+        "| of cases made from its first inputs | from its last ones |",
         "|---|---|---|---|---|",
     ]
     third = max(1, len(rows) // 3)
@@ -187,7 +198,7 @@ def _by_lane(rows: list[dict[str, Any]], weights: dict[str, tuple[float, float]]
         means = []
         for group in (rows[:third], rows[-third:]):
             values = [row["lanes"][name] for row in group if row["lanes"].get(name)]
-            means.append(f"{sum(values) / len(values):.0f} ({len(values)} minutes)" if values else "no turn")
+            means.append(f"{sum(values) / len(values):.0f} ({len(values)} min)" if values else "no turn")
         weighed = [f"{rate:.0f}" for rate in weights.get(name, ())] or ["", ""]
         lines.append(f"| {name} | {' | '.join([*means, *weighed])} |")
     return lines

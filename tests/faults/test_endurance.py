@@ -41,7 +41,7 @@ def test_the_one_that_got_less_far_equals_the_beginning_of_the_other(
         code, said = compare(*pair, "--prefix")
         assert code == 0, said
         assert "3 slices with 900 cases, of which 0 differ" in said
-        assert f"{shorter}: killed: its coordinator 1 times" in said
+        assert f"{shorter}: killed: its coordinator 1 time" in said
         assert f"{undisturbed}: never killed" in said
     assert compare(undisturbed, shorter)[0] == 1
 

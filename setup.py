@@ -21,7 +21,7 @@ WANTED = os.environ.get("WORLDSWITCH_COMPILE") == "1"
 
 MODULES = (
     "core/*", "kernel/*", "oracles/*", "oracles/architecture/*", "machine/compile", "machine/machine", "machine/run",
-    "machine/software", "machine/stretch", "machine/trace", "program/instruction", "program/layout",
+    "machine/software", "machine/stretch", "machine/trace", "paths/model", "program/instruction", "program/layout",
     "scenario/fields", "scenario/model", "scenario/places", "fuzzing/codec", "fuzzing/mutate", "fuzzing/projection",
     "fuzzing/slots", "fuzzing/targets", "fuzzing/twins",
 )  # fmt: skip

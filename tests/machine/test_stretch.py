@@ -24,12 +24,12 @@ def everything(machine: Machine) -> tuple[Any, ...]:
     """All that a run leaves behind."""
     cpu, kernel, recorder = machine.cpu, machine.kernel, machine.cpu.recorder
     lists = (recorder.exits, recorder.entries, recorder.handlers, kernel.warnings)
+    passed = set(machine.passed).union(*(stretch.seen for stretch in machine.replayed))
     latches = (cpu.irr, cpu.pend_nmi, cpu.pend_smi, cpu.pend_init, cpu.pend_mce, cpu.debug_trap)
     return (
         cpu.step, cpu.stop, cpu.guest, cpu.gif, cpu.shadow, cpu.nmi_masked, cpu.halted, latches, fields(cpu.regs),
         fields(cpu.vmcb), [[fields(record) for record in records] for records in lists], recorder.acknowledged,
-        recorder.superseded, recorder.discarded, sorted(machine.seen), machine.arrived, kernel.call_log,
-        kernel.redundant,
+        recorder.superseded, recorder.discarded, sorted(passed), machine.arrived, kernel.call_log, kernel.redundant,
         kernel.hardirqs_enabled, kernel.context, kernel.debug_locks, kernel.chain_key, kernel.instrumentation,
         kernel.hardirqs_traced_on, kernel.nmi_state, kernel.nmi_reruns,
     )  # fmt: skip

@@ -34,8 +34,12 @@ def said(path: str | EntryPath, text: str = PLAIN) -> list[str]:
     return signatures(text, path, oracle=NAME)
 
 
+def runs(text: str, first: str | EntryPath = OLD, second: str | EntryPath = NEW) -> tuple[Run, Run]:
+    return run(text, first), run(text, second)
+
+
 def pair(text: str, first: str | EntryPath = OLD, second: str | EntryPath = NEW) -> list[Difference]:
-    return compare(run(text, first), run(text, second))
+    return compare(*runs(text, first, second))
 
 
 def nmi_handlers(ended: Run) -> set[tuple[bool, bool, bool, bool]]:
@@ -157,13 +161,14 @@ def test_where_clgi_takes_effect_nmi_exposure_is_equal(text: str) -> None:
 
 def test_the_widened_exception_exposure_is_documented() -> None:
     """S8-71, S8-73: the same instructions trap with IF=1 on the new path, with IF=0 on the old."""
-    differences = pair("[cpu]\ntf = true\n" + PLAIN)
+    stepped = "[cpu]\ntf = true\n" + PLAIN
+    differences = pair(stepped)
     assert {difference.handler for difference in differences} == {"exception"}
     assert all(difference.documented for difference in differences)
     vmload = next(difference for difference in differences if difference.place == "vmload vmcb01")
     assert [state.interrupts for state in vmload.first] == [False]
     assert [state.interrupts for state in vmload.second] == [True]
-    assert objections(differences) == []
+    assert objections(*runs(stepped)) == []
 
 
 def test_what_faults_on_one_path_faults_on_the_other() -> None:
@@ -179,19 +184,19 @@ def test_with_clgi_skipped_the_difference_is_documented() -> None:
     nmi = [difference for difference in pair(REBOOTING + PLAIN) if difference.handler == "nmi"]
     assert nmi
     assert all("CLGI" in difference.documented for difference in nmi)
-    assert objections(pair(REBOOTING + PLAIN)) == []
+    assert objections(*runs(REBOOTING + PLAIN)) == []
     vmexit = next(difference for difference in nmi if difference.place == "vmexit")
     assert (vmexit.first, vmexit.second) == ((), (IN_WINDOW,))
 
 
 def test_a_difference_of_one_path_alone_is_an_objection() -> None:
-    findings = objections(pair(PLAIN, OLD, mutant(NEW, "remove clgi")))
+    findings = objections(*runs(PLAIN, OLD, mutant(NEW, "remove clgi")))
     assert {finding.signature for finding in findings} == {f"{NAME}.differs.{s}" for s in ("clgi", "enter", "sti")}
 
 
 def test_clgi_that_is_skipped_on_one_path_only_documents_nothing() -> None:
-    assert objections(pair(REBOOTING + PLAIN, OLD, mutant(NEW, "remove clgi")))
-    assert objections(pair(REBOOTING + PLAIN, mutant(NEW, "remove clgi"), OLD))
+    assert objections(*runs(REBOOTING + PLAIN, OLD, mutant(NEW, "remove clgi")))
+    assert objections(*runs(REBOOTING + PLAIN, mutant(NEW, "remove clgi"), OLD))
 
 
 def test_a_difference_in_words() -> None:

@@ -180,7 +180,10 @@ class Codec:
         self._rounds = self._events + len(events)
         self._together = self._rounds + 1
         self._counts: tuple[int, ...] = tuple(len(slot.choices) for slot in self.slots)
-        self._intercepts = [n for n, slot in enumerate(self.fields) if slot.name.startswith("intercepts.")]
+        # What every pair of picks of an event's two slots means: the same of all events.
+        kinds, places = self.slots[self._events].choices[1:], self.slots[self._events + 1].choices
+        self._arrivals = tuple(tuple(arrival(kind, place) for place in places) for kind in kinds)
+        self._intercepts = [slot.name.startswith("intercepts.") for slot in self.fields]
 
     @property
     def length(self) -> int:
@@ -212,7 +215,7 @@ class Codec:
             if pick == 0:
                 continue
             choice = slots[number].choices[pick]
-            if number in self._intercepts:
+            if self._intercepts[number]:
                 codes += choice
             else:
                 values.update(choice)
@@ -223,12 +226,14 @@ class Codec:
             for number in range(self._gates, self._handlers)
             if picks[number]
         }
-        guest = tuple(GUEST_WORDS[pick] for pick in picks[self._guest : self._host] if pick)
+        guest = tuple([GUEST_WORDS[pick] for pick in picks[self._guest : self._host] if pick])
         host = [slots[number].choices[picks[number]] for number in range(self._host, self._events)]
         events = tuple(
-            arrival(slots[number].choices[picks[number]], slots[number + 1].choices[picks[number + 1]])
-            for number in range(self._events, self._rounds, 2)
-            if picks[number]
+            [
+                self._arrivals[picks[number] - 1][picks[number + 1]]
+                for number in range(self._events, self._rounds, 2)
+                if picks[number]
+            ]
         )
         events += slots[self._together].choices[picks[self._together]]
         rounds, between = slots[self._rounds].choices[picks[self._rounds]]
@@ -248,7 +253,7 @@ class Codec:
         codes = {code for code, on in enumerate(left.pop("vmcb.intercepts", b"")) if on} - {EXIT_VMRUN, EXIT_VMMCALL}
         for number in range(self._gates):
             choices = self.slots[number].choices
-            if number in self._intercepts:
+            if self._intercepts[number]:
                 mine = codes & set(choices[-1])
                 picks[number] = next(i for i, choice in enumerate(choices) if set(choice) == mine)
                 codes -= mine

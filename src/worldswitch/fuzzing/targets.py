@@ -78,15 +78,12 @@ class Target:
             else make_codec(configuration.target, self.paths[0].name if self.paths else "")
         )
         self._own = EDITED if configuration.target == "edits" else PROGRAM  # what the scenario's own path is called
+        self.path_names: tuple[str, ...] = tuple(path.name for path in self.paths) or (self._own,)
+        """The names under which findings are reported."""
         self._options = dict(configuration.options)
         self._model = make_options(configuration.profile, self._options, None)
         self._stretches: list[Stretches | None] = [Stretches() for _ in self.paths]
         self._quiet: list[list[Hit] | None] = [self._quiet_hits(number) for number in range(len(self.paths))]
-
-    @property
-    def path_names(self) -> tuple[str, ...]:
-        """The names under which findings are reported."""
-        return tuple(path.name for path in self.paths) or (self._own,)
 
     def scenario(self, data: bytes) -> Scenario:
         """The scenario of a case, with the profile and options of this target."""
@@ -153,8 +150,8 @@ class Target:
         """Every finding, and the undocumented differences of the first two paths as findings of the second."""
         found = [Hit(name, finding) for name, _, verdict in judged for finding in verdict.findings]
         if len(judged) > 1 and (judged[0].path, judged[1].path) == self.path_names[:2]:
-            differences = nmi_exposure.compare(judged[0].run, judged[1].run)
-            found += [Hit(judged[1].path, finding) for finding in nmi_exposure.objections(differences)]
+            objections = nmi_exposure.objections(judged[0].run, judged[1].run)
+            found += [Hit(judged[1].path, finding) for finding in objections]
         return found
 
 

@@ -23,7 +23,7 @@ from worldswitch.scenario.places import resolve
 _ORDER: Final = {field.name: index for index, field in enumerate(FIELDS)}
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class Plan:
     """What a machine executes."""
 
@@ -40,6 +40,36 @@ class Plan:
     host_arrivals: dict[int, tuple[tuple[int, int], ...]]  # host Code index: (visit, index into scenario.events)
     guest_arrivals: dict[tuple[int, int], tuple[int, ...]]  # (entry, instructions completed): indices
     impossible: tuple[int, ...]  # events whose place this path does not have
+
+    def __init__(  # spelled out for mypyc, which compiles none that a decorator makes
+        self,
+        scenario: Scenario,
+        path: EntryPath | None,
+        options: Options,
+        host: Layout,
+        guest: Layout,
+        settings: tuple[tuple[Field, Any], ...],
+        host_idt: dict[int, Gate],
+        guest_idt: dict[int, Gate],
+        host_assignments: tuple[Assignment, ...],
+        guest_assignments: tuple[Assignment, ...],
+        host_arrivals: dict[int, tuple[tuple[int, int], ...]],
+        guest_arrivals: dict[tuple[int, int], tuple[int, ...]],
+        impossible: tuple[int, ...],
+    ) -> None:
+        self.scenario = scenario
+        self.path = path
+        self.options = options
+        self.host = host
+        self.guest = guest
+        self.settings = settings
+        self.host_idt = host_idt
+        self.guest_idt = guest_idt
+        self.host_assignments = host_assignments
+        self.guest_assignments = guest_assignments
+        self.host_arrivals = host_arrivals
+        self.guest_arrivals = guest_arrivals
+        self.impossible = impossible
 
     @property
     def path_name(self) -> str:
@@ -80,8 +110,8 @@ def compile_scenario(
         settings=order_settings(scenario.settings, guest),
         host_idt=make_idt(scenario.host),
         guest_idt=make_idt(scenario.guest),
-        host_assignments=tuple(parse_assignment(*pair) for pair in host.assignments),
-        guest_assignments=tuple(parse_assignment(*pair) for pair in guest.assignments),
+        host_assignments=_assignments(tuple(host.assignments)),
+        guest_assignments=_assignments(tuple(guest.assignments)),
         host_arrivals=host_arrivals,
         guest_arrivals=guest_arrivals,
         impossible=impossible,
@@ -97,9 +127,13 @@ def compile_twin(plan: Plan, path: EntryPath) -> Plan:
     host_arrivals, guest_arrivals, impossible = place_events(scenario.events, host)
     return Plan(
         scenario, path, plan.options, host, plan.guest, plan.settings, plan.host_idt, plan.guest_idt,
-        tuple(parse_assignment(*pair) for pair in host.assignments), plan.guest_assignments, host_arrivals,
-        guest_arrivals, impossible,
+        _assignments(tuple(host.assignments)), plan.guest_assignments, host_arrivals, guest_arrivals, impossible,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=512)
+def _assignments(texts: tuple[tuple[str, str], ...]) -> tuple[Assignment, ...]:
+    return tuple(parse_assignment(*pair) for pair in texts)
 
 
 def _entry_path(scenario: Scenario, path: str | EntryPath | None) -> EntryPath | None:

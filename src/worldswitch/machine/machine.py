@@ -23,7 +23,7 @@ from worldswitch.core.state import IDLE, LIMIT, RUNNING, Cpu, Vmcb, World
 from worldswitch.kernel.perform import perform as perform_call
 from worldswitch.kernel.state import CONTEXT_GUEST, CONTEXT_KERNEL, Kernel
 from worldswitch.machine.compile import Plan
-from worldswitch.machine.stretch import Begin, Stretches
+from worldswitch.machine.stretch import Begin, Stretch, Stretches
 from worldswitch.machine.trace import Trace
 from worldswitch.scenario.model import Arrival
 
@@ -58,10 +58,11 @@ class Machine:
         "cpu",
         "idle",
         "kernel",
+        "passed",
         "plan",
         "repeats",
+        "replayed",
         "running",
-        "seen",
         "start_seen",
         "step_limit",
         "stretches",
@@ -77,7 +78,8 @@ class Machine:
         self.running: bool = False
         self.idle: int = 0
         self.repeats: int = 0  # of one handler in a row
-        self.seen: set[int] = set()  # host boundaries passed, with their state
+        self.passed: list[int] = []  # host boundaries, with their state, in order ...
+        self.replayed: list[Stretch] = []  # ... and the stretches that were not executed, which pass more
         self.visits: dict[int, int] = {}  # of boundaries where something may arrive
         self.arrived: dict[int, int] = {}  # index of an event that has arrived, to the step
         host = World(plan.host.code)
@@ -117,7 +119,7 @@ class Machine:
         host_ops = host_code.ops
         host_arrivals, guest_arrivals = plan.host_arrivals, plan.guest_arrivals
         handlers = cpu.recorder.handlers
-        seen, trace, stretches = self.seen, self.trace, self.stretches
+        passed, trace, stretches = self.passed, self.trace, self.stretches
         regs = cpu.regs
         exits = cpu.recorder.exits
         heads = -1  # exits and sets so far: a new one is where a stretch may begin
@@ -142,7 +144,7 @@ class Machine:
                 if host_arrivals and regs.rip in host_arrivals:
                     self._arrive_in_host()
                 state = self.boundary_state()
-                seen.add(state)
+                passed.append(state)
                 if begin is not None:
                     begin.seen.append(state)
                 op = host_ops[regs.rip]

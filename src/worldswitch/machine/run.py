@@ -7,7 +7,7 @@ from worldswitch.core.state import Cpu
 from worldswitch.kernel.state import Kernel
 from worldswitch.machine.compile import Plan
 from worldswitch.machine.machine import Machine
-from worldswitch.machine.stretch import Stretches
+from worldswitch.machine.stretch import Stretch, Stretches
 from worldswitch.machine.trace import Trace
 
 
@@ -21,7 +21,7 @@ class Run:
         self.cpu: Cpu = machine.cpu
         self.kernel: Kernel = machine.kernel
         self.recorder: Recorder = machine.cpu.recorder
-        self.seen: frozenset[int] = _shared(frozenset(machine.seen))
+        self.seen: frozenset[int] = _boundaries(tuple(machine.passed), tuple(machine.replayed))
         self.start_seen: int = machine.start_seen
         self.arrived: dict[int, int] = machine.arrived
         self.trace: Trace | None = machine.trace
@@ -34,6 +34,12 @@ class Run:
     def where(self, guest: bool, rip: int) -> str:
         """The place of a Code index: ``vmrun-1`` style in the host, ``guest+2`` in the guest."""
         return (self.plan.guest if guest else self.plan.host).where(rip)
+
+
+@lru_cache(maxsize=4096)
+def _boundaries(passed: tuple[int, ...], replayed: tuple[Stretch, ...]) -> frozenset[int]:
+    """Every host boundary that was passed, with its state; remembered, for making the set is slow."""
+    return _shared(frozenset(passed).union(*(stretch.seen for stretch in replayed)))
 
 
 @lru_cache(maxsize=4096)

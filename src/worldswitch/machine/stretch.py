@@ -48,7 +48,7 @@ class Stretch:
         self.nmi_masked: bool = cpu.nmi_masked
         self.kernel: Key = kernel_state(kernel)
         self.steps: int = cpu.step - begin.step
-        self.seen: frozenset[int] = frozenset(begin.seen)
+        self.seen: frozenset[int] = frozenset(begin.seen)  # elements of ``Run.seen``
         self.last: int = max(seen >> 8 for seen in begin.seen) if begin.seen else begin.rip
         self.calls: list[tuple[int, int]] = [(step - begin.step, op) for step, op in kernel.call_log[begin.calls :]]
         self.warnings: list[Warning] = [
@@ -66,7 +66,7 @@ class Stretch:
         cpu.gif = self.gif
         cpu.nmi_masked = self.nmi_masked
         set_kernel_state(kernel, self.kernel)
-        machine.seen.update(self.seen)
+        machine.replayed.append(self)
         for offset, op in self.calls:
             kernel.call_log.append((step + offset, op))
         for w in self.warnings:

@@ -12,7 +12,6 @@ from typing import Final
 
 from worldswitch.machine.run import Run
 from worldswitch.oracles import (
-    architecture,
     end_state,
     irq_exposure,
     kernel_entry,
@@ -23,6 +22,7 @@ from worldswitch.oracles import (
     noinstr,
     shadow_bleed,
 )
+from worldswitch.oracles.architecture import oracle as architecture
 from worldswitch.oracles.finding import Finding
 from worldswitch.oracles.scope import outside
 

@@ -57,21 +57,30 @@ def applies(run: Run) -> str:
 def judge(run: Run) -> list[Finding]:
     """One finding for each promise that is not kept."""
     handlers = [h for h in run.recorder.handlers if h.world == WORLD_HOST and h.kind in _TAKEN]
-    return [
-        *_boundaries(run, {h.rip for h in handlers}),
-        *_returns(run, handlers),
-        *_fixups(run, handlers),
-        *_end(run, handlers),
-    ]
+    findings = _boundaries(run, handlers)
+    if handlers:
+        findings += _returns(run, handlers)
+        findings += _fixups(run, handlers)
+    if run.cpu.stop == END:
+        findings += _end(run, handlers)
+    return findings
 
 
-def _boundaries(run: Run, interrupted: set[int]) -> Iterator[Finding]:
+def _boundaries(run: Run, handlers: list[Handler]) -> list[Finding]:
     """The boundary right after a call shows what the call is for; one that is open to NMIs, the context kernel."""
     without_effect, exposed = _at_boundaries(run.plan.host, run.seen)
+    return [*_calls(run, handlers, without_effect), *_open_to_nmis(run, exposed)] if without_effect or exposed else []
+
+
+def _calls(run: Run, handlers: list[Handler], without_effect: tuple[tuple[int, bool, str], ...]) -> Iterator[Finding]:
+    interrupted = {handler.rip for handler in handlers}
     for rip, by_lockdep, rule in without_effect:
         if rip not in interrupted and not (by_lockdep and _warned(run)):
             text = run.plan.host.code.texts[rip - 1]
             yield _finding(run, f"no-effect-of-{text.replace('_', '-')}", rip - 1, f"{text}() had no effect", 0, rule)
+
+
+def _open_to_nmis(run: Run, exposed: tuple[int, ...]) -> Iterator[Finding]:
     path = run.plan.path
     if exposed and path is not None and not clgi_skipped(run):
         for rip in exposed:
@@ -99,37 +108,36 @@ def _at_boundaries(
 
 def _returns(run: Run, handlers: list[Handler]) -> Iterator[Finding]:
     """The interrupted boundary shows what the handler left behind."""
-    if not handlers:
-        return
     silent = _warned(run)
-    states = _by_place(run.seen, {handler.rip for handler in handlers})
+    states = _by_place(run.seen)
+    at: dict[int, list[Handler]] = {}
     for handler in handlers:
-        same_place = [h for h in handlers if h.rip == handler.rip]
-        if segment_of(run, handler.rip) == HANDLER:
+        at.setdefault(handler.rip, []).append(handler)
+    for rip, interrupting in at.items():
+        if segment_of(run, rip) == HANDLER:
             continue
-        kept = all(h.vector in _LIKE_NMI for h in same_place)
-        if not kept and len(same_place) > 1:
+        kept = all(handler.vector in _LIKE_NMI for handler in interrupting)
+        if not kept and len(interrupting) > 1:
             continue
-        wanted = bool(handler.lockdep) if kept else bool(handler.rflags & RFLAGS_IF)
-        for seen in states.get(handler.rip, ()):
-            lockdep, context = bool(seen & SEEN_LOCKDEP), bool(seen & SEEN_CONTEXT_GUEST)
-            if context != bool(handler.context):
-                message = "a handler left another context than it found"
-                yield _finding(run, "handler-changed-context", handler.rip, message, handler.step, "S8-76")
-            if not silent and lockdep not in (wanted, bool(handler.lockdep)):
-                cause, rule = ("nmi-changed-lockdep", "S8-76") if kept else ("lockdep-after-handler", "S8-74")
-                message = f"a handler left lockdep {'on' if lockdep else 'off'}"
-                yield _finding(run, cause, handler.rip, message, handler.step, rule)
+        for handler in interrupting:
+            found, interrupted_if = bool(handler.lockdep), bool(handler.rflags & RFLAGS_IF)
+            for seen in states.get(rip, ()):
+                lockdep, context = bool(seen & SEEN_LOCKDEP), bool(seen & SEEN_CONTEXT_GUEST)
+                if context != bool(handler.context):
+                    message = "a handler left another context than it found"
+                    yield _finding(run, "handler-changed-context", rip, message, handler.step, "S8-76")
+                if not silent and lockdep != found and (kept or lockdep != interrupted_if):
+                    cause, rule = ("nmi-changed-lockdep", "S8-76") if kept else ("lockdep-after-handler", "S8-74")
+                    message = f"a handler left lockdep {'on' if lockdep else 'off'}"
+                    yield _finding(run, cause, rip, message, handler.step, rule)
 
 
-def _by_place(boundaries: frozenset[int], places: set[int]) -> dict[int, list[int]]:
-    """The elements of ``Run.seen`` at some Code indices, in order."""
+@lru_cache(maxsize=REMEMBERED)
+def _by_place(boundaries: frozenset[int]) -> dict[int, list[int]]:
+    """The elements of ``Run.seen`` by their Code index, in order."""
     states: dict[int, list[int]] = {}
-    for seen in boundaries:
-        if seen >> SEEN_SHIFT in places:
-            states.setdefault(seen >> SEEN_SHIFT, []).append(seen)
-    for found in states.values():
-        found.sort()
+    for seen in sorted(boundaries):
+        states.setdefault(seen >> SEEN_SHIFT, []).append(seen)
     return states
 
 
@@ -166,30 +174,38 @@ def _after_fixups(run: Run, faults: list[Handler]) -> Iterator[Finding]:
     for handler in faults:
         if handler.rip + 1 in rips or rips.count(handler.rip) > 1:
             continue
-        for seen in _by_place(run.seen, {handler.rip + 1}).get(handler.rip + 1, ()):
+        for seen in _by_place(run.seen).get(handler.rip + 1, ()):
             if bool(seen & SEEN_LOCKDEP) != bool(handler.rflags & RFLAGS_IF):
                 message = "a skipped exception left lockdep at something else than the interrupted IF"
                 yield _finding(run, "lockdep-after-handler", handler.rip, message, handler.step, "S8-74")
 
 
-def _end(run: Run, handlers: list[Handler]) -> Iterator[Finding]:
+def _end(run: Run, handlers: list[Handler]) -> list[Finding]:
     """Nothing is left half done, and every NMI had its run."""
-    kernel, code = run.kernel, run.plan.host.code
-    if run.cpu.stop != END:
-        return
+    kernel, end = run.kernel, run.plan.host.end
+    findings = []
+    nmis = [h for h in handlers if h.vector == VECTOR_NMI]
+    if nmis or kernel.nmi_reruns:
+        findings += _reruns(run, nmis)
+    if kernel.nmi_state != NMI_NOT_RUNNING or kernel.in_nmi or kernel.hardirq_context or kernel.entry_stack:
+        message = "the entry code's books are not balanced"
+        findings.append(_finding(run, "handler-half-done", end, message, run.cpu.step, "S8-76"))
+    if not kernel.context and not kernel.rcu_watching:
+        message = "RCU does not watch in kernel context"
+        findings.append(_finding(run, "rcu-not-watching", end, message, run.cpu.step, "S8-43"))
+    return findings
+
+
+def _reruns(run: Run, nmis: list[Handler]) -> list[Finding]:
+    code, again = run.plan.host.code, run.kernel.nmi_reruns
     first = code.handlers[VECTOR_NMI]
     last = code.ops.index(k.K_EXC_NMI_END, first)
-    nmis = [h for h in handlers if h.vector == VECTOR_NMI]
     nested = [h for h in nmis if first < h.rip <= last]
     within = any(segment_of(run, h.rip) == HANDLER for h in nmis)  # perhaps of a handler that interrupted the NMI's
-    end = run.plan.host.end
-    if (nested and not kernel.nmi_reruns) or (kernel.nmi_reruns and not within):
-        message = "an NMI within the NMI handler must make it run once more, and nothing else does"
-        yield _finding(run, "nmi-rerun", end, message, nested[0].step if nested else 0, "S8-78")
-    if kernel.nmi_state != NMI_NOT_RUNNING or kernel.in_nmi or kernel.hardirq_context or kernel.entry_stack:
-        yield _finding(run, "handler-half-done", end, "the entry code's books are not balanced", run.cpu.step, "S8-76")
-    if not kernel.context and not kernel.rcu_watching:
-        yield _finding(run, "rcu-not-watching", end, "RCU does not watch in kernel context", run.cpu.step, "S8-43")
+    if (not nested or again) and (not again or within):
+        return []
+    message = "an NMI within the NMI handler must make it run once more, and nothing else does"
+    return [_finding(run, "nmi-rerun", run.plan.host.end, message, nested[0].step if nested else 0, "S8-78")]
 
 
 def _warned(run: Run) -> bool:

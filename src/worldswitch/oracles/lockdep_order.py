@@ -36,7 +36,7 @@ def judge(run: Run) -> list[Finding]:
     entries = [entry.step for entry in run.recorder.entries]
     rounds = run.plan.scenario.rounds if run.cpu.stop == END else 0
     # Only the order counts, and it is nearly always the same. A call and a VMRUN are never of the same step.
-    log = tuple([op for _, op in sorted([*calls, *((step, _VMRUN) for step in entries)])])
+    log = tuple([op for _, op in sorted(calls + [(step, _VMRUN) for step in entries])])
     objections = _objections(log, rounds)
     if not objections:
         return []

@@ -52,22 +52,22 @@ def applies(run: Run) -> str:
 def judge(run: Run) -> list[Finding]:
     """Arrivals, acknowledged events, injected events, and what EXITINTINFO may say."""
     recorder = run.recorder
-    findings = [*_latches(run), *_acknowledged(run)]
+    findings = _latches(run)
+    if recorder.acknowledged:
+        findings += _acknowledged(run)
     for entry in recorder.entries:
         if entry.eventinj & EVENT_V:
-            record = next((record for record in recorder.exits if record.entry is entry), None)
-            findings += _injected(run, entry, record)
+            findings += _injected(run, entry)
     for record in recorder.exits:
         if record.exitintinfo & EVENT_V:
             findings += _reported(run, record)
     return findings
 
 
-def _latches(run: Run) -> Iterator[Finding]:
+def _latches(run: Run) -> list[Finding]:
     """Replay every latch: what set it and what emptied it (I-06)."""
-    log: list[
-        tuple[int, bool, Latch]
-    ] = []  # (step, whether it left the latch, latch); a step first latches, then takes
+    # (step, whether it left the latch, latch); a step first latches, then takes
+    log: list[tuple[int, bool, Latch]] = []
     for name in run.plan.scenario.settings.get("cpu.pending", ()):
         kind, _, vector = name.partition(":")
         log.append((0, False, (KINDS[kind], int(vector, 0) if vector else 0)))
@@ -79,20 +79,22 @@ def _latches(run: Run) -> Iterator[Finding]:
     for step, number, vector in run.recorder.acknowledged:
         log.append((step, True, (number, vector if number == KIND_INTR else 0)))
     if not log:
-        return
+        return []
+    findings = []
     waiting: dict[Latch, int] = {}  # latches that are set, and since when
     for step, left, latch in sorted(log):
         if not left:
             waiting.setdefault(latch, step)
         elif waiting.pop(latch, None) is None and not _set_by_software(run, latch):
-            yield _finding(latch, "taken-twice", "left a latch that was not set", step)
+            findings.append(_finding(latch, "taken-twice", "left a latch that was not set", step))
     latched = _latched(run)
     for latch, step in waiting.items():
         if latch not in latched and run.cpu.stop not in (SHUTDOWN, INIT_RESET):  # which swallow it
-            yield _finding(latch, "vanished", "arrived and left no trace", step)
+            findings.append(_finding(latch, "vanished", "arrived and left no trace", step))
     for latch in latched:
         if latch not in waiting and not _set_by_software(run, latch):
-            yield _finding(latch, "taken-and-kept", "was taken and is still latched", run.cpu.step)
+            findings.append(_finding(latch, "taken-and-kept", "was taken and is still latched", run.cpu.step))
+    return findings
 
 
 def _latched(run: Run) -> list[Latch]:
@@ -110,33 +112,49 @@ def _set_by_software(run: Run, latch: Latch) -> bool:
     return any(field == "cpu.pending" for field, _ in host.assignments)
 
 
-def _acknowledged(run: Run) -> Iterator[Finding]:
+def _acknowledged(run: Run) -> list[Finding]:
     """What became of each event in the step in which it left its latch."""
+    findings = []
+    delivered_at = [handler.step for handler in run.recorder.handlers]
+    reported_at = [record.step for record in run.recorder.exits]
+    superseded_at = _superseded_at(run)
     for step, kind, vector in run.recorder.acknowledged:
-        delivered = sum(1 for handler in run.recorder.handlers if handler.step == step)
-        reported = sum(1 for record in run.recorder.exits if record.step == step)
-        superseded = any(s == step for s, _ in run.recorder.superseded)  # by a fault that may never be delivered either
+        delivered, reported = delivered_at.count(step), reported_at.count(step)
+        superseded = step in superseded_at  # by a fault that may never be delivered either
         ended = run.cpu.step == step and run.cpu.stop in (SHUTDOWN, INIT_RESET)
         latch = (kind, vector)
         if not (delivered or reported or superseded or ended):
-            yield _finding(latch, "acknowledged-in-vain", "left its latch, and no handler ran", step)
+            findings.append(_finding(latch, "acknowledged-in-vain", "left its latch, and no handler ran", step))
         elif delivered + reported > 1:
-            yield _finding(latch, "delivered-and-reported", "was delivered and an exit reports it too", step)
+            findings.append(_finding(latch, "delivered-and-reported", "was delivered and an exit reports it too", step))
+    return findings
 
 
-def _injected(run: Run, entry: Entry, record: Exit | None) -> Iterator[Finding]:
+def _superseded_at(run: Run) -> list[int]:
+    return [step for step, _ in run.recorder.superseded]
+
+
+def _injected(run: Run, entry: Entry) -> list[Finding]:
     """How many of its legal fates an injected event met (I-09); shutdown supersedes it first (S6-72)."""
+    record = _exit_of(run, entry)
     if record is not None and record.code == EXIT_INVALID:
-        if entry.injected_deliveries:
-            yield _injection("injection-doubled", "EVENTINJ was rejected, and delivered all the same", record.step)
-        return
-    superseded = any(step == entry.step for step, _ in run.recorder.superseded)
+        if not entry.injected_deliveries:
+            return []
+        return [_injection("injection-doubled", "EVENTINJ was rejected, and delivered all the same", record.step)]
+    superseded = entry.step in _superseded_at(run)
     reported = record is not None and record.step == entry.step and bool(record.exitintinfo & EVENT_V)
-    fates = entry.injected_deliveries + (superseded or reported)
+    fates = entry.injected_deliveries + int(superseded or reported)
     if fates == 0:
-        yield _injection("injection-lost", "EVENTINJ was neither delivered nor reported", entry.step)
-    elif fates > 1:
-        yield _injection("injection-doubled", "EVENTINJ met two of its fates", entry.step)
+        return [_injection("injection-lost", "EVENTINJ was neither delivered nor reported", entry.step)]
+    return [_injection("injection-doubled", "EVENTINJ met two of its fates", entry.step)] if fates > 1 else []
+
+
+def _exit_of(run: Run, entry: Entry) -> Exit | None:
+    """The exit that ended the guest's run; None where it still runs."""
+    for record in run.recorder.exits:
+        if record.entry is entry:
+            return record
+    return None
 
 
 def _reported(run: Run, record: Exit) -> Iterator[Finding]:

@@ -102,10 +102,7 @@ def compare(first: Run, second: Run) -> list[Difference]:
     NMI exposure must be equal wherever CLGI takes effect. Where it did not (S7-15), and for exceptions always, a
     difference is documented. Of a run that did not come to its end, only what both passed is compared.
     """
-    complete = first.cpu.stop == END and second.cpu.stop == END
-    differ = _segments_that_differ(first.plan.host, first.seen, second.plan.host, second.seen, complete)
-    reason = CLGI_SKIPPED if differ and clgi_skipped(first) and clgi_skipped(second) else ""
-    differences = [Difference("nmi", segment, a, b, reason, ("S8-70", "S7-15")) for segment, a, b in differ]
+    differences = _compare_nmi(first, second)
     faults_a, faults_b = exception_states(first), exception_states(second)
     for text in sorted({*faults_a, *faults_b}):
         a, b = tuple(faults_a.get(text, ())), tuple(faults_b.get(text, ()))
@@ -114,13 +111,22 @@ def compare(first: Run, second: Run) -> list[Difference]:
     return differences
 
 
-def objections(differences: Iterable[Difference]) -> list[Finding]:
-    """The differences that are not documented, as findings."""
+def objections(first: Run, second: Run) -> list[Finding]:
+    """The differences that are not documented, as findings: exceptions, which always are, need not be looked at."""
     return [
         Finding(NAME, "differs", d.place, f"the two implementations differ: {d}", (), d.rules, of_path=True)
-        for d in differences
+        for d in _compare_nmi(first, second)
         if not d.documented
     ]
+
+
+def _compare_nmi(first: Run, second: Run) -> list[Difference]:
+    complete = first.cpu.stop == END and second.cpu.stop == END
+    differ = _segments_that_differ(first.plan.host, first.seen, second.plan.host, second.seen, complete)
+    if not differ:
+        return []
+    reason = CLGI_SKIPPED if clgi_skipped(first) and clgi_skipped(second) else ""
+    return [Difference("nmi", segment, a, b, reason, ("S8-70", "S7-15")) for segment, a, b in differ]
 
 
 @lru_cache(maxsize=REMEMBERED)

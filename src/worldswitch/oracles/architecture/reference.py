@@ -79,17 +79,14 @@ class Reference:
         self.handlers: list[Handler] = recorder.handlers
         self.exits: list[Exit] = recorder.exits
         self.entries = recorder.entries
-        self.marks: list[int] = sorted(  # the steps in which something was recorded or arrived, and the last one
-            {
-                *(record.step for record in recorder.handlers),
-                *(record.step for record in recorder.exits),
-                *(record.step for record in recorder.entries),
-                *(record[0] for record in recorder.acknowledged),
-                *(record[0] for record in recorder.discarded),
-                *run.arrived.values(),
-                run.cpu.step,
-            }
-        )
+        # The steps in which something was recorded or arrived, and the last one.
+        self.marks: list[int] = [run.cpu.step, *run.arrived.values()]
+        self.marks += [handler.step for handler in recorder.handlers]
+        self.marks += [record.step for record in recorder.exits]
+        self.marks += [entry.step for entry in recorder.entries]
+        self.marks += [step for step, _, _ in recorder.acknowledged]
+        self.marks += [step for step, _ in recorder.discarded]
+        self.marks.sort()
         self.next_mark: int = 0
         self.next_acknowledged: int = 0
         self.next_arrival: int = 0

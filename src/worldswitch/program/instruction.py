@@ -1,7 +1,8 @@
 """One line of a program, parsed: an instruction, a kernel call, or a ``set``."""
 
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from worldswitch.core.bits import RFLAGS_FIXED, RFLAGS_IF, RFLAGS_NT, RFLAGS_RF, RFLAGS_TF
 from worldswitch.core.isa import GATE_NPF, GATE_OK, GATE_TASK, OP_SET, VOCABULARY
@@ -15,7 +16,8 @@ FAULTS: Final = ("ok", "gp", "np", "ss", "ts", "pf", "npf", "ac", "task-gate", "
 """What a memory access or a gate may meet, by name (S6-74)."""
 
 
-class Instruction(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Instruction:
     """One instruction; ``text`` is its canonical spelling."""
 
     op: int
@@ -137,6 +139,7 @@ def canonical(text: str) -> str:
     return name if name in EXPANSIONS else parse_instruction(text).text
 
 
+@lru_cache(maxsize=4096)
 def expand(text: str) -> tuple[Instruction, ...]:
     """The instructions of one program line: one, or the steps of a composite kernel call."""
     name = text.strip().lower()
@@ -144,5 +147,5 @@ def expand(text: str) -> tuple[Instruction, ...]:
     if steps is None:
         return (parse_instruction(text),)
     if len(steps) == 1:
-        return (parse_instruction(steps[0])._replace(text=name),)
+        return (replace(parse_instruction(steps[0]), text=name),)
     return tuple(parse_instruction(step) for step in steps)

@@ -1,6 +1,6 @@
 """Laying programs out as code: addresses, landmarks, handlers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -24,6 +24,7 @@ NONCANONICAL: Final = 0x8000_0000_0000_0000
 
 _SPIN: Final = parse_instruction("spin")
 _END: Final = Instruction(OP_END, 0, 1, "end")
+_NONCANONICAL: Final = Instruction(OP_NONCANONICAL, 0, 1, "(non-canonical RIP)")
 _IRET: Final = (parse_instruction("iret"),)
 
 
@@ -38,18 +39,20 @@ class Line:
     comment: str = ""
 
 
-@dataclass(slots=True, eq=False)
 class Layout:
     """Code, and the names of its places; equal to itself alone, so that what follows from it can be remembered."""
 
-    code: Code
-    home: str = "start"  # the landmark at the first instruction
-    landmarks: dict[str, list[int]] = field(default_factory=dict)  # one index a round; -1 where a round has none
-    segment: list[int] = field(default_factory=list)  # index into LANDMARKS; -1 in handlers
-    end: int = 0  # index of the program's end
-    handler_names: dict[int, str] = field(default_factory=dict)  # first index of a handler to its landmark
-    assignments: list[tuple[str, str]] = field(default_factory=list)
-    _names: dict[int, str] = field(default_factory=dict)  # see `names`
+    __slots__ = ("_names", "assignments", "code", "end", "handler_names", "home", "landmarks", "segment")
+
+    def __init__(self, home: str = "start") -> None:
+        self.code: Code = Code()
+        self.home: str = home  # the landmark at the first instruction
+        self.landmarks: dict[str, list[int]] = {}  # one index a round; -1 where a round has none
+        self.segment: list[int] = []  # index into LANDMARKS; -1 in handlers
+        self.end: int = 0  # index of the program's end
+        self.handler_names: dict[int, str] = {}  # first index of a handler to its landmark
+        self.assignments: list[tuple[str, str]] = []
+        self._names: dict[int, str] = {}  # see `names`
 
     def where(self, rip: int) -> str:
         """The place of an instruction as ``landmark+offset``, ``vmrun@2`` in the second round."""
@@ -74,9 +77,9 @@ class Layout:
 
 
 class _Builder:
-    def __init__(self) -> None:
-        self.layout = Layout(Code())
-        self._address = 0
+    def __init__(self, home: str = "start") -> None:
+        self.layout: Layout = Layout(home)
+        self._address: int = 0
 
     def emit(self, instruction: Instruction, fixup: bool = False, noinstr: bool = False, segment: int = -1) -> int:
         """Append one instruction; returns its index."""
@@ -147,11 +150,10 @@ def _handler(address: int, body: tuple[Instruction, ...], vector: int) -> _Handl
 
 def lay_out_guest(program: tuple[Instruction, ...], handlers: dict[int, tuple[Instruction, ...]]) -> Layout:
     """The guest's code. A run off the end of the program or of a handler spins."""
-    builder = _Builder()
-    builder.layout.home = "guest"
+    builder = _Builder("guest")
     code = builder.layout.code
     builder.at(NONCANONICAL)
-    builder.emit(Instruction(OP_NONCANONICAL, 0, 1, "(non-canonical RIP)"))
+    builder.emit(_NONCANONICAL)
     builder.at(GUEST_BASE)
     code.start = 1
     for instruction in program:
@@ -181,7 +183,7 @@ def lay_out_host(
     layout = builder.layout
     code = layout.code
     builder.at(NONCANONICAL)
-    builder.emit(Instruction(OP_NONCANONICAL, 0, 1, "(non-canonical RIP)"))
+    builder.emit(_NONCANONICAL)
     builder.at(HOST_BASE)
     code.start = 1
     landmark_lines = find_landmarks(lines)

@@ -9,7 +9,6 @@ from worldswitch.core.bits import (
     DR7_L1,
     EFER_SVME,
     EVENT_V,
-    EXIT_EXCEPTION,
     EXIT_INTR,
     EXIT_NMI,
     EXIT_SWINT,
@@ -19,13 +18,10 @@ from worldswitch.core.bits import (
     SHADOW_MOVSS,
     SHADOW_NONE,
     SHADOW_STI,
-    TYPE_EXCEPTION,
-    TYPE_NMI,
     VECTOR_BP,
     VECTOR_BR,
     VECTOR_GP,
     VECTOR_PF,
-    event_type,
 )
 from worldswitch.core.isa import OP_CLGI, OP_INT, OP_IRET, OP_POPF, OP_VMLOAD
 from worldswitch.core.state import SHUTDOWN, Cpu, Vmcb
@@ -47,6 +43,7 @@ from worldswitch.mutants.planting import (
     then,
     with_intercept,
 )
+from worldswitch.mutants.switch import cr2_for_injected_pf, injection_intercepted, mask_for_injected_nmi
 
 
 class Mutation(NamedTuple):
@@ -65,30 +62,6 @@ def _own_if(cpu: Cpu) -> bool:
 
 def _hif(cpu: Cpu) -> bool:
     return cpu.hif if cpu.guest else _own_if(cpu)
-
-
-def _injected_exception(cpu: Cpu) -> int:
-    return EXIT_EXCEPTION + (cpu.vmcb.eventinj & 0x1F) if event_type(cpu.vmcb.eventinj) == TYPE_EXCEPTION else 0
-
-
-def _injection_intercepted(real: Rule) -> Rule:
-    def rule(cpu: Cpu) -> None:
-        code = _injected_exception(cpu)
-        if code and cpu.vmcb.intercepts[code]:
-            vmexit.vmexit(cpu, code)
-        else:
-            real(cpu)
-
-    return rule
-
-
-def _mask_for_injected_nmi(cpu: Cpu) -> None:
-    cpu.nmi_masked = event_type(cpu.vmcb.eventinj) == TYPE_NMI
-
-
-def _cr2_for_injected_pf(cpu: Cpu) -> None:
-    if _injected_exception(cpu) == EXIT_EXCEPTION + VECTOR_PF:
-        cpu.regs.cr2 = 0x7000
 
 
 def _cr2_before_the_intercept(real: Rule) -> Rule:
@@ -293,11 +266,11 @@ MUTATIONS: Final = (
     Mutation("#BR is never legal", vmrun, "legal_injection", _br_refused, "T-108-compat"),
     Mutation("injection does not happen", vmrun, "inject", always(None),
              "T-044 T-090 T-091 T-095 T-096 T-114-dpl3 T-115 T-116 T-120 T-126 T-130"),
-    Mutation("injection is subject to intercepts", vmrun, "inject", _injection_intercepted, "T-097"),
+    Mutation("injection is subject to intercepts", vmrun, "inject", injection_intercepted, "T-097"),
     Mutation("injection waits for IF", vmrun, "inject", only_if(_own_if), "T-095 T-117-injection"),
-    Mutation("an injected NMI masks NMIs", vmrun, "inject", first(_mask_for_injected_nmi), "T-044-not-masked"),
+    Mutation("an injected NMI masks NMIs", vmrun, "inject", first(mask_for_injected_nmi), "T-044-not-masked"),
     Mutation("an injected NMI does not set V_NMI_MASK", vmrun, "inject", then(put("v_nmi_mask", False)), "T-050"),
-    Mutation("an injected #PF writes CR2", vmrun, "inject", first(_cr2_for_injected_pf), "T-115"),
+    Mutation("an injected #PF writes CR2", vmrun, "inject", first(cr2_for_injected_pf), "T-115"),
     Mutation("injection makes no DPL check", vmrun, "deliver", _software_flag(lambda cpu: False), "T-114"),
     Mutation("an injected #BP needs CPL 0", vmrun, "deliver", _refuse_injected_bp, "T-114-dpl3"),
     Mutation("#VMEXIT does not clear EVENTINJ", vmexit, "clear_eventinj", always(None),

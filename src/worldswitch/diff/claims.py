@@ -14,6 +14,7 @@ from worldswitch.core.state import END, HOST_BUG
 from worldswitch.diff import side as s
 from worldswitch.diff.side import Side
 from worldswitch.kernel import calls as k
+from worldswitch.nested.examples import GOLDEN, OWN_GUEST
 from worldswitch.nested.oracles import benign_claim
 from worldswitch.nested.oracles.provenance import trace
 from worldswitch.nested.record import Decided, Halted
@@ -83,8 +84,8 @@ def not_in_hlt(first: Side, second: Side) -> Outcome:
     """While a bit that bled stands in the VMCB of KVM's own guest, that guest never reaches HLT (S2-82)."""
     if outcome := _linux(first, second):
         return outcome
-    arose = len(trace(first.nested(s.OWN_GUEST)).sightings)
-    halts = [item for text in (s.OWN_GUEST, s.OWN_GUEST_FAULTS, s.OWN_GUEST_HALTS)
+    arose = len(trace(first.nested(OWN_GUEST)).sightings)
+    halts = [item for text in (OWN_GUEST, s.OWN_GUEST_FAULTS, s.OWN_GUEST_HALTS)
              for item in first.nested(text).journal.items if isinstance(item, Halted)]  # fmt: skip
     met = [item for item in halts if item.int_state & 1]
     evidence = f"the bit arose {_times(arose)}; HLT was reached {_times(len(halts))}, {len(met)} with the bit"
@@ -98,7 +99,7 @@ def forces_exit(first: Side, second: Side) -> Outcome:
     """
     if outcome := _linux(first, second):
         return outcome
-    runs = [first.nested(text) for text in (s.OWN_GUEST, s.OWN_GUEST_FAULTS)]
+    runs = [first.nested(text) for text in (OWN_GUEST, s.OWN_GUEST_FAULTS)]
     changed = [query for run in runs for query in trace(run).queries if not benign_claim.harmless(run, query)]
     arose = sum(len(trace(run).sightings) for run in runs)
     forced = [item for item in runs[0].journal.items if isinstance(item, Decided) and item.forced and item.eventinj]
@@ -113,7 +114,7 @@ def visible_to_l1(first: Side, second: Side) -> Outcome:
         return outcome
     seen = []
     for side in (first, second):
-        run = side.nested(s.NESTED)
+        run = side.nested(GOLDEN)
         seen.append((run.journal.exits[0].int_state if run.journal.exits else -1, run.stop_name))
     evidence = f"vmcb12.int_state {seen[0][0]}, L1 ends with {seen[0][1]}; after {seen[1][0]}, {seen[1][1]}"
     return _outcome(seen == [(1, "l1-assert"), (0, "end")], evidence)

@@ -57,34 +57,6 @@ LOCKS: Final = (
     + _KVM
     + '[guest]\nprogram = ["vmmcall"]\n'
 )
-NESTED: Final = """format = 1
-[l0]
-path = "linux-6.1"
-[l1]
-kind = "hypervisor"
-[vmcb12]
-eventinj = "intr:0x68"
-[npt]
-l1 = ["stack"]
-"""
-OWN_GUEST: Final = """format = 1
-[l0]
-path = "linux-6.1"
-[l1]
-program = ["nop", "nop", "nop"]
-[npt]
-l0 = ["L1.stack"]
-[[event]]
-kind = "intr"
-at = "L1.start+1"
-for = "L1"
-[[event]]
-kind = "intr"
-at = "vmrun@2"
-vector = 0x31
-for = "L1"
-"""
-"""KVM's own guest: the injection of one interrupt exits, and another one comes while it is injected again."""
 OWN_GUEST_FAULTS: Final = """format = 1
 [l0]
 path = "linux-6.1"

@@ -79,7 +79,9 @@ def _injected_exception(cpu: Cpu) -> int:
     return EXIT_EXCEPTION + (cpu.vmcb.eventinj & 0x1F) if event_type(cpu.vmcb.eventinj) == TYPE_EXCEPTION else 0
 
 
-def _injection_intercepted(right: Rule) -> Rule:
+def injection_intercepted(right: Rule) -> Rule:
+    """An injected exception is intercepted as one that the guest raised would be."""
+
     def wrong(cpu: Cpu) -> None:
         code = _injected_exception(cpu)
         if code and cpu.vmcb.intercepts[code]:
@@ -90,11 +92,13 @@ def _injection_intercepted(right: Rule) -> Rule:
     return wrong
 
 
-def _mask_for_injected_nmi(cpu: Cpu) -> None:
+def mask_for_injected_nmi(cpu: Cpu) -> None:
+    """An injection says whether NMIs are masked, whatever they were."""
     cpu.nmi_masked = event_type(cpu.vmcb.eventinj) == TYPE_NMI
 
 
-def _cr2_for_injected_pf(cpu: Cpu) -> None:
+def cr2_for_injected_pf(cpu: Cpu) -> None:
+    """An injected #PF writes CR2."""
     if _injected_exception(cpu) == EXIT_EXCEPTION + VECTOR_PF:
         cpu.regs.cr2 = 0x7000
 
@@ -204,19 +208,19 @@ MUTANTS: Final = (
     mutant("injection-does-not-happen", "S6-11", "EVENTINJ is not delivered", LOST,
            "it was neither delivered nor reported", "vmrun", "inject", always(None)),
     mutant("injection-intercepted", "S6-40", "injection is subject to intercepts", ARCHITECTURE,
-           "exit 40h+v where a handler had to be entered", "vmrun", "inject", _injection_intercepted),
+           "exit 40h+v where a handler had to be entered", "vmrun", "inject", injection_intercepted),
     mutant("injection-waits-for-if", "S2-56", "injection needs IF", LOST, "it was neither delivered nor reported",
            "vmrun", "inject", only_if(own_if)),
     mutant("injection-waits-for-shadow", "S2-56", "injection needs that there is no shadow", LOST,
            "it was neither delivered nor reported", "vmrun", "inject", only_if(lambda cpu: not cpu.shadow)),
     mutant("injected-nmi-masks", "S4-07", "without vNMI an injected NMI masks NMIs", ARCHITECTURE,
-           "an NMI that nothing holds is not taken in the handler", "vmrun", "inject", first(_mask_for_injected_nmi)),
+           "an NMI that nothing holds is not taken in the handler", "vmrun", "inject", first(mask_for_injected_nmi)),
     mutant("injected-nmi-does-not-mask", "S4-35", "with vNMI an injected NMI does not set V_NMI_MASK", ARCHITECTURE,
            "an exit of the handler reports V_NMI_MASK=0", "vmrun", "inject", then(put("v_nmi_mask", False))),
     mutant("injected-nmi-keeps-vector", "S1-43", "the vector of an injected NMI counts", ARCHITECTURE,
            "a handler for another vector", "vmrun", "deliver", _delivering(word=_vector_kept)),
     mutant("injected-pf-writes-cr2", "S6-45", "an injected #PF writes CR2", ARCHITECTURE,
-           "an exit reports another CR2", "vmrun", "inject", first(_cr2_for_injected_pf)),
+           "an exit reports another CR2", "vmrun", "inject", first(cr2_for_injected_pf)),
     mutant("injection-makes-no-dpl-check", "S6-46 S6-47", "injection checks no DPL", ARCHITECTURE,
            "a handler is entered where #GP had to come", "vmrun", "deliver", _delivering(software=False)),
     mutant("injection-always-checks-dpl", "S6-47", "injection checks the DPL of every event", ARCHITECTURE,

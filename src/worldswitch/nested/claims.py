@@ -18,6 +18,7 @@ from worldswitch.fuzzing.local import explore
 from worldswitch.fuzzing.targets import Configuration, Judged, Target
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import Run, run_plan
+from worldswitch.nested.examples import GOLDEN, OWN_GUEST
 from worldswitch.nested.record import Decided
 from worldswitch.nested.run import NestedRun
 from worldswitch.oracles.finding import Finding
@@ -51,16 +52,6 @@ class Claim(NamedTuple):
     check: Callable[[], Outcome]
 
 
-GOLDEN: Final = """format = 1
-[l0]
-path = "linux-6.1"
-[l1]
-kind = "hypervisor"
-[vmcb12]
-eventinj = "intr:0x68"
-[npt]
-l1 = ["stack"]
-"""
 DROPPED: Final = """format = 1
 [l0]
 path = "linux-6.1"
@@ -73,23 +64,6 @@ eventinj = "nmi"
 program = ["PROGRAM"]
 [npt]
 l1 = ["stack"]
-"""
-L1_ALONE: Final = """format = 1
-[l0]
-path = "linux-6.1"
-[l1]
-program = ["nop", "nop", "nop"]
-[npt]
-l0 = ["L1.stack"]
-[[event]]
-kind = "intr"
-at = "L1.start+1"
-for = "L1"
-[[event]]
-kind = "intr"
-at = "vmrun@2"
-vector = 0x31
-for = "L1"
 """
 LET_GO: Final = """format = 1
 [l0]
@@ -164,7 +138,7 @@ def during_injection() -> Outcome:
 
 def transient() -> Outcome:
     """With L0 alone the re-injected event takes the bit away; an L1 that drops the event lets L2 run under it."""
-    alone = _names(L1_ALONE, "benign-claim.not-transient")
+    alone = _names(OWN_GUEST, "benign-claim.not-transient")
     nested = _names(DROPPED.replace("PROGRAM", "nop"), "benign-claim.not-transient")
     if alone:
         return Outcome(REFUTED, "a guest of L0 ran under the spurious shadow although L0 injected again")
@@ -187,8 +161,8 @@ def not_in_hlt() -> Outcome:
 
 def forces_exit() -> Outcome:
     """Where the bit changes an answer, L0 injects an event and another forces an exit; or L1 has let its event go."""
-    changed = _names(L1_ALONE, "benign-claim.changed-decision")
-    run = run_on(L1_ALONE, BEFORE)
+    changed = _names(OWN_GUEST, "benign-claim.changed-decision")
+    run = run_on(OWN_GUEST, BEFORE)
     assert isinstance(run, NestedRun)
     forced = [item for item in run.journal.items if isinstance(item, Decided) and item.forced and item.eventinj]
     if changed or not forced:

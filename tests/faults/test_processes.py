@@ -28,7 +28,8 @@ pytest.importorskip("atheris", reason="fuzzing needs atheris")
 
 
 def test_a_campaign_that_was_killed_ends_as_one_that_was_not(undisturbed: Path, tmp_path: Path) -> None:
-    disturbed = kill_at_random(tmp_path / "killed", PLAN, random.Random(2), every=0.9, kills=4)
+    every = open_read(undisturbed).totals.seconds / 3
+    disturbed = kill_at_random(tmp_path / "killed", PLAN, random.Random(2), every, kills=4)
     assert sum(disturbed.kills.values()) >= 2
     assert disturbed.lost == set()
     assert differences(state(undisturbed), state(tmp_path / "killed")) == []

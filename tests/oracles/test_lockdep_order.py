@@ -121,3 +121,24 @@ def test_it_does_not_apply_without_the_calls() -> None:
     assert lockdep_order.applies(run(program, "")) == "this host has no lockdep"
     bare = replace(find(NEW), lines=tuple(line for line in find(NEW).lines if line.instruction.op not in ORDERED))
     assert lockdep_order.applies(run(PLAIN, bare)) == "this path makes none of the calls whose order is prescribed"
+
+
+SKIPPED_ONCE = """
+[[event]]
+kind = "init"
+at = "clgi"
+[[event]]
+kind = "init"
+at = "vmrun"
+"""
+
+
+@pytest.mark.parametrize("path", [OLD, NEW])
+def test_a_vmrun_that_is_skipped_in_one_round_only(path: str) -> None:
+    """S7-08: INIT as #SX at CLGI, so that GIF stays 1, then at VMRUN: the round goes on without a guest."""
+    text = REBOOTING.replace("svme = false", "r_init = true") + PLAIN.replace("[vmcb]", "rounds = 2\n[vmcb]")
+    found = run(text + SKIPPED_ONCE, path)
+    assert len(found.recorder.entries) == 1
+    assert order(text + SKIPPED_ONCE, path) == []
+    edited = mutant(path, "remove exit")
+    assert order(text + SKIPPED_ONCE, edited) == [f"{NAME}.no-lockdep-hardirqs-off.exit"]

@@ -141,13 +141,24 @@ def _by_place(boundaries: frozenset[int]) -> dict[int, list[int]]:
     return states
 
 
+def _is_fault(handler: Handler) -> bool:
+    """One of a host handler that looks at the exception table."""
+    return handler.vector < FIRST_INTERRUPT_VECTOR and handler.vector not in _LIKE_NMI
+
+
+def skips(run: Run, handler: Handler) -> bool:
+    """Whether a host handler skips the instruction that it interrupts (S7-08, S7-10): only while rebooting."""
+    fixup = run.plan.host.code.fixup
+    return run.kernel.rebooting and _is_fault(handler) and fixup[handler.rip] and handler.vector != VECTOR_DF
+
+
 def _fixups(run: Run, handlers: list[Handler]) -> Iterator[Finding]:
     """S7-08: BUG, or on with the next instruction."""
-    kernel, fixup = run.kernel, run.plan.host.code.fixup
+    kernel = run.kernel
     if any(field == "kernel.kvm_rebooting" for field, _ in run.plan.host.assignments):
         return
-    faults = [h for h in handlers if h.vector < FIRST_INTERRUPT_VECTOR and h.vector not in _LIKE_NMI]
-    fatal = [h for h in faults if not (kernel.rebooting and fixup[h.rip] and h.vector != VECTOR_DF)]
+    faults = [h for h in handlers if _is_fault(h)]
+    fatal = [h for h in faults if not skips(run, h)]
     if fatal and run.cpu.stop == END:
         message = "the kernel went on after an exception that it cannot survive"
         yield _finding(run, "fatal-exception-survived", fatal[0].rip, message, fatal[0].step, "S7-08")

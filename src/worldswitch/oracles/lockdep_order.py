@@ -10,10 +10,13 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
+from worldswitch.core.isa import OP_VMRUN
+from worldswitch.core.record import WORLD_HOST
 from worldswitch.core.state import END
 from worldswitch.kernel import calls as k
 from worldswitch.machine.run import Run
 from worldswitch.oracles.finding import REMEMBERED, Finding
+from worldswitch.oracles.kernel_entry import skips
 
 NAME: Final = "lockdep-order"
 ENTER: Final = (k.K_TRACE_ON_PREPARE, k.K_LOCKDEP_ON_PREPARE, k.K_CONTEXT_ENTER, k.K_LOCKDEP_ON)
@@ -34,6 +37,8 @@ def judge(run: Run) -> list[Finding]:
     """Each call as often as the run got to its place, in order."""
     calls = run.kernel.call_log
     entries = [entry.step for entry in run.recorder.entries]
+    if run.kernel.rebooting and run.recorder.handlers:
+        entries += _skipped(run)
     rounds = run.plan.scenario.rounds if run.cpu.stop == END else 0
     # Only the order counts, and it is nearly always the same. A call and a VMRUN are never of the same step.
     log = tuple([op for _, op in sorted(calls + [(step, _VMRUN) for step in entries])])
@@ -42,6 +47,16 @@ def judge(run: Run) -> list[Finding]:
         return []
     steps = [*sorted([*(step for step, _ in calls), *entries]), run.cpu.step]
     return [finding._replace(steps=(steps[finding.steps[0]],)) for finding in objections]
+
+
+def _skipped(run: Run) -> list[int]:
+    """The steps of VMRUNs that the exception table skipped: a round has one VMRUN, executed or skipped (S7-08)."""
+    ops = run.plan.host.code.ops
+    return [
+        handler.step
+        for handler in run.recorder.handlers
+        if handler.world == WORLD_HOST and ops[handler.rip] == OP_VMRUN and skips(run, handler)
+    ]
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.edits import EditsCodec
-from worldswitch.fuzzing.mutate import Mutator
+from worldswitch.fuzzing.mutate import Mutator, slot_groups
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import run_plan
 from worldswitch.nested.codec import NestedCodec
@@ -117,3 +117,25 @@ def test_mutation_reaches_every_choice_of_every_slot() -> None:
             slot.add(value)
     counts = list(codec.counts)
     assert [len(values) for values in reached if len(values) < 40] == [count for count in counts if count < 40]
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_groups_hold_every_slot_once(codec: Codec | NestedCodec) -> None:
+    groups = slot_groups([slot.name for slot in codec.slots])
+    assert sorted(number for group in groups for number in group) == list(range(codec.length))
+    assert all(len(group) < codec.length / 2 for group in groups)
+
+
+def test_groups_are_thinned_each_for_itself() -> None:
+    """Of two groups either may be full where the other one is empty."""
+    codec = CODECS["world-switch"]
+    names = [slot.name for slot in codec.slots]
+    gates = [n for n, name in enumerate(names) if name.startswith("idt.")]
+    guest = [n for n, name in enumerate(names) if name in {f"guest{k}" for k in range(6)}]
+    mutator = Mutator(codec)
+    shapes = set()
+    for seed in range(400):
+        row = mutator.draw(seed)
+        shares = [sum(row[n] > 0 for n in group) / len(group) for group in (gates, guest)]
+        shapes.add(tuple(share > 0.8 for share in shares if share > 0.8 or share < 0.2))
+    assert {(True, False), (False, True), (True, True), (False, False)} <= shapes

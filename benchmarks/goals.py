@@ -1,237 +1,263 @@
-"""Deep planted goals: conjunctions over processor, VMCB, kernel, arrival and outcome that take a fuzzer long to meet.
+"""Deep goals, drawn rather than written, so that nobody's idea of what a fuzzer should find is in them.
 
-None of them is known to any projection. Projection and mutator were chosen on ``CHOSEN_ON``; ``HELD_OUT``, which was
-written afterwards, is what is reported.
+A goal is a piece of a run that really was: a #VMEXIT with some of what it reported, handlers entered later, a #VMEXIT
+after that with some of what it reported, and how the run ended. The runs are of random cases with few slots set or
+many. A goal is *deep*: a million uniformly random cases do not meet it, for what they meet needs no guidance. Of a
+*staged* one (`STAGED`) the first exit alone is rare already; a *broad* one (`BROAD`) asks for more on its way. Both
+lists hold numbers that draw the cases again. The halves `chosen_on` and `held_out` take turns.
+
+    python benchmarks/goals.py              prints the goals
+    python benchmarks/goals.py --choose 24  draws the numbers again: prints what BROAD and STAGED should hold
 """
 
-from collections.abc import Callable
+import argparse
+import random
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import count, islice
 from typing import Final
 
-from worldswitch.core.bits import (
-    EVENT_V,
-    EXIT_EXCEPTION,
-    EXIT_HLT,
-    EXIT_INIT,
-    EXIT_INTR,
-    EXIT_NMI,
-    EXIT_NPF,
-    EXIT_SHUTDOWN,
-    EXIT_SMI,
-    EXIT_SWINT,
-    EXIT_TASK_SWITCH,
-    EXIT_VINTR,
-    RFLAGS_IF,
-    TYPE_EXCEPTION,
-    TYPE_INTR,
-    TYPE_NMI,
-    TYPE_SOFT,
-    VECTOR_DF,
-    VECTOR_GP,
-    VECTOR_PF,
-    VECTOR_SS,
-    VECTOR_UD,
-    event_type,
-)
-from worldswitch.core.record import (
-    KIND_EXCEPTION,
-    KIND_INJECTED,
-    KIND_INTR,
-    KIND_MCE,
-    KIND_NMI,
-    KIND_SMI,
-    KIND_VIRQ,
-    KIND_VNMI,
-    WORLD_HOST,
-    WORLD_SMM,
-)
+from worldswitch.core.bits import EVENT_V, RFLAGS_IF, event_type
+from worldswitch.core.names import exit_name
+from worldswitch.core.record import KINDS, WORLDS, Handler
 from worldswitch.core.record import Exit as ExitRecord
-from worldswitch.core.state import END, IDLE
-from worldswitch.machine.run import Run
+from worldswitch.fuzzing.codec import Codec
+from worldswitch.machine.compile import compile_scenario, make_options
+from worldswitch.machine.observe import STOP_NAMES
+from worldswitch.machine.run import Run, run_plan
+from worldswitch.machine.stretch import Stretches
+from worldswitch.paths.catalogue import find
 
-Goal = Callable[[Run], bool]
+PATH: Final = "linux-6.1"
+BROAD: Final = (
+    1788, 10444, 19152, 19420, 34908, 40372, 1297, 2013, 3093, 3169, 7945, 8729, 214, 2494, 3566, 5018, 5726,
+    5902, 79, 95, 131, 227, 235, 531,
+)  # fmt: skip
+STAGED: Final = (
+    1172, 1212, 5952, 7084, 9148, 21356, 165, 1401, 1589, 1781, 3093, 7673, 1094, 1238, 1530, 2998, 3158, 4118,
+    283, 799, 1983, 2155, 3355, 4211,
+)  # fmt: skip
+SLOTS_SET: Final = (8, 16, 32, 64)
+"""Of the slots of a witness, how many are set by chance at most, the others being left at their default."""
+
+SHAPES: Final = ((3, 2, 3), (5, 1, 1))
+"""Conditions on the first exit beside its code, handlers, conditions on the second: of broad goals, of staged ones."""
+
+RARE: Final = 20_000
+"""Of so many uniformly random cases, at most one has the first exit of a staged goal."""
+
+MISSED_BY: Final = 1_000_000
+"""Uniformly random cases that do not meet a deep goal."""
+
+CANDIDATES: Final = 40
+"""Drawn for each goal that is wanted."""
+
+PROCESSES: Final = 2
 
 
-def _any_exit(run: Run, test: Callable[[ExitRecord], bool]) -> bool:
-    return any(test(record) for record in run.recorder.exits)
+def _type(word: int) -> int:
+    return event_type(word) + 1 if word & EVENT_V else 0
 
 
-def _word(word: int, kind: int) -> bool:
-    return bool(word & EVENT_V) and event_type(word) == kind
+TRAITS: Final[dict[str, Callable[[ExitRecord], int]]] = {
+    "EVENTINJ": lambda e: _type(e.entry.eventinj),
+    "EXITINTINFO": lambda e: _type(e.exitintinfo),
+    "int_state": lambda e: e.int_state & 1,
+    "int_state loaded": lambda e: e.entry.int_state & 1,
+    "instructions": lambda e: min(e.entry.retired, 3),
+    "handlers": lambda e: min(e.entry.delivered, 2),
+    "V_IRQ": lambda e: int(e.v_irq),
+    "V_NMI": lambda e: int(e.v_nmi),
+    "V_NMI_MASK": lambda e: int(e.v_nmi_mask),
+    "V_TPR": lambda e: int(e.v_tpr > 0),
+    "IF": lambda e: int(bool(e.rflags & RFLAGS_IF)),
+}
+"""What an exit reports: every value is small, and 0 is the plain one."""
+
+Traits = tuple[tuple[str, int], ...]
+Entered = tuple[int, int, int]
+"""World, kind and vector of a handler."""
 
 
-def _kinds(run: Run, world: int) -> set[int]:
-    return {handler.kind for handler in run.recorder.handlers if handler.world == world}
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A piece of a run, in the order of the run."""
+
+    first: int
+    """Exit code."""
+    first_traits: Traits
+    handlers: tuple[Entered, ...]
+    second: int
+    """Exit code."""
+    second_traits: Traits
+    stop: int
+
+    def __str__(self) -> str:
+        handlers = "; ".join(f"{KINDS[kind]} {vector:#x} in {WORLDS[world]}" for world, kind, vector in self.handlers)
+        return (
+            f"{_exit(self.first, self.first_traits)}; {handlers}; {_exit(self.second, self.second_traits)}; "
+            f"{STOP_NAMES[self.stop]}"
+        )
+
+    def first_exit(self, run: Run) -> int | None:
+        """The step of the earliest exit that fits the first one; None without."""
+        return next((e.step for e in run.recorder.exits if e.code == self.first and _fits(e, self.first_traits)), None)
+
+    def met(self, run: Run) -> bool:
+        """Whether ``run`` holds this piece: the earliest fitting exit, the earliest handlers after it, then an exit."""
+        if run.cpu.stop != self.stop:
+            return False
+        exits = run.recorder.exits
+        step = self.first_exit(run)
+        if step is None:
+            return False
+        left = list(self.handlers)
+        for handler in run.recorder.handlers:
+            if left and handler.step > step and _entered(handler) == left[0]:
+                step = handler.step
+                del left[0]
+        return not left and any(
+            e.step >= step and e.code == self.second and _fits(e, self.second_traits) for e in exits[1:]
+        )
 
 
-def bled_double_fault(run: Run) -> bool:
-    """#DF intercepted while an injected interrupt is delivered, the shadow bled, in a second round or later."""
-    code = EXIT_EXCEPTION + VECTOR_DF
-    return _any_exit(
-        run, lambda e: e.code == code and e.int_state == 1 and e.entry.number > 1 and bool(e.exitintinfo & EVENT_V)
+def _entered(handler: Handler) -> Entered:
+    return handler.world, handler.kind, handler.vector
+
+
+def _exit(code: int, traits: Traits) -> str:
+    return f"{exit_name(code)} ({', '.join(f'{name} {value}' for name, value in traits)})"
+
+
+def _fits(record: ExitRecord, traits: Traits) -> bool:
+    return all(TRAITS[name](record) == value for name, value in traits)
+
+
+def _traits(record: ExitRecord, count: int, rng: random.Random) -> Traits:
+    """Some of the traits of ``record``, those that are not plain first."""
+    values = [(name, trait(record)) for name, trait in TRAITS.items()]
+    rng.shuffle(values)
+    values.sort(key=lambda pair: not pair[1])
+    return tuple(sorted(values[:count]))
+
+
+class Core:
+    """Cases to runs, on one path."""
+
+    def __init__(self) -> None:
+        self.codec = Codec("world-switch", PATH)
+        self._path, self._options, self._stretches = find(PATH), make_options("amd", {}, None), Stretches()
+
+    def run(self, data: bytes) -> Run:
+        """Executes a case."""
+        plan = compile_scenario(self.codec.decode(data), self._path, options=self._options)
+        return run_plan(plan, stretches=self._stretches)
+
+
+def witness(number: int, codec: Codec) -> bytes:
+    """The case that ``number`` draws."""
+    rng = random.Random(number)
+    row = bytearray(codec.length)
+    for _ in range(SLOTS_SET[number % len(SLOTS_SET)]):
+        row[rng.randrange(codec.length)] = rng.randrange(256)
+    return bytes(row)
+
+
+def goal_of(number: int, staged: bool, core: Core) -> Goal | None:
+    """The goal that is a piece of witness ``number``'s run; None where the run is too short for one."""
+    of_first, entered, of_second = SHAPES[staged]
+    rng = random.Random(number)
+    run = core.run(witness(number, core.codec))
+    exits = run.recorder.exits
+    between = [h for h in run.recorder.handlers if len(exits) > 1 and exits[0].step < h.step <= exits[-1].step]
+    if len(between) < entered:
+        return None
+    handlers = [between[index] for index in sorted(rng.sample(range(len(between)), entered))]
+    first = rng.choice([e for e in exits if e.step < handlers[0].step])
+    second = rng.choice([e for e in exits if e.step >= handlers[-1].step])
+    return Goal(
+        first.code, _traits(first, of_first, rng), tuple(map(_entered, handlers)),
+        second.code, _traits(second, of_second, rng), run.cpu.stop,
+    )  # fmt: skip
+
+
+@cache
+def _goals() -> tuple[tuple[Goal, ...], ...]:
+    core = Core()
+    return tuple(
+        tuple(goal for goal in (goal_of(number, staged, core) for number in numbers) if goal)
+        for staged, numbers in ((False, BROAD), (True, STAGED))
     )
 
 
-def virtual_interrupt_faults(run: Run) -> bool:
-    """A nested page fault while a virtual interrupt, open to the physical flag, is delivered after two instructions."""
-    vector = run.cpu.vmcb.v_intr_vector
-    return _any_exit(
-        run,
-        lambda e: (
-            e.code == EXIT_NPF and _word(e.exitintinfo, TYPE_INTR) and e.exitintinfo & 0xFF == vector != 0x20
-            and e.entry.retired >= 2 and not e.entry.v_intr_masking
-        ),
-    )  # fmt: skip
+def chosen_on() -> tuple[Goal, ...]:
+    """The half that projection and mutator were chosen on."""
+    broad, staged = _goals()
+    return broad[::2] + staged[::2]
 
 
-def nmi_runs_again(run: Run) -> bool:
-    """The NMI handler runs once more, the path comes to its end, and the guest was left by SMI."""
-    return bool(run.kernel.nmi_reruns) and run.cpu.stop == END and _any_exit(run, lambda e: e.code == EXIT_SMI)
+def held_out() -> tuple[Goal, ...]:
+    """The half that is reported."""
+    broad, staged = _goals()
+    return broad[1::2] + staged[1::2]
 
 
-def soft_event_into_shadow(run: Run) -> bool:
-    """INTn faults in its delivery with #GP intercepted, in a shadow that was loaded, at CPL 3."""
-    code = EXIT_EXCEPTION + VECTOR_GP
-    return _any_exit(
-        run,
-        lambda e: (
-            e.code == code and _word(e.exitintinfo, TYPE_SOFT) and e.entry.int_state == 1 and e.entry.eventinj == 0
-        ),
+def _met(numbers: Iterable[int], staged: bool, cases: int, seed: int) -> dict[int, tuple[int, bool]]:
+    """How many of ``cases`` uniformly random cases have the first exit of each goal, and whether one met the goal."""
+    core, rng = Core(), random.Random(seed)
+    goals = [(number, goal) for number in numbers if (goal := goal_of(number, staged, core))]
+    firsts = dict.fromkeys(numbers, 0)
+    met: set[int] = set()
+    for _ in range(cases):
+        run = core.run(rng.randbytes(core.codec.length))
+        codes = {record.code for record in run.recorder.exits}
+        for number, goal in goals:
+            if goal.first in codes and goal.first_exit(run) is not None:
+                firsts[number] += 1
+                if goal.met(run):
+                    met.add(number)
+    return {number: (firsts[number], number in met) for number in numbers}
+
+
+def choose(staged: bool, wanted: int) -> list[int]:
+    """The first ``wanted`` numbers that draw a deep goal, as many of each of `SLOTS_SET`."""
+    core = Core()
+    share = wanted // len(SLOTS_SET)
+    candidates: list[int] = []
+    for kind in range(len(SLOTS_SET)):
+        fitting = (n for n in count(kind, len(SLOTS_SET)) if goal_of(n, staged, core))
+        candidates += islice(fitting, CANDIDATES * share)
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        parts = list(pool.map(partial(_met, candidates, staged, MISSED_BY // PROCESSES), range(PROCESSES)))
+    deep = [
+        n
+        for n in candidates
+        if not any(part[n][1] for part in parts)
+        and (not staged or sum(part[n][0] for part in parts) <= MISSED_BY // RARE)
+    ]
+    rows = [[n for n in deep if n % len(SLOTS_SET) == kind] for kind in range(len(SLOTS_SET))]
+    print(
+        "deep, of each number of slots:",
+        *(f"{slots}: {len(row)} of {CANDIDATES * share}" for slots, row in zip(SLOTS_SET, rows, strict=True)),
     )
+    return [number for row in rows for number in row[:share]]
 
 
-def shutdown_after_exception(run: Run) -> bool:
-    """Shutdown exit while an injected exception is delivered, with physical IF in the guest and a pending NMI."""
-    return run.cpu.pend_nmi and _any_exit(
-        run,
-        lambda e: (
-            e.code == EXIT_SHUTDOWN and _word(e.entry.eventinj, TYPE_EXCEPTION) and not e.entry.v_intr_masking
-        ),
-    )  # fmt: skip
+def main() -> None:
+    """Prints the goals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--choose", type=int, metavar="N", help="draw N of them again")
+    arguments = parser.parse_args()
+    if arguments.choose:
+        print(choose(False, arguments.choose), choose(True, arguments.choose), sep="\n")
+        return
+    for title, half in (("chosen on", chosen_on()), ("held out", held_out())):
+        print(f"{title}:")
+        for goal in half:
+            print(f"  {goal}")
 
 
-def rebooting_with_nmi(run: Run) -> bool:
-    """While rebooting, #UD is skipped and an NMI comes in the host, and the path ends with lockdep on."""
-    kernel = run.kernel
-    undefined = any(h.kind == KIND_EXCEPTION and h.vector == VECTOR_UD and h.world == WORLD_HOST
-                    for h in run.recorder.handlers)  # fmt: skip
-    return kernel.rebooting and undefined and KIND_NMI in _kinds(run, WORLD_HOST) and run.cpu.stop == END
-
-
-def smi_in_a_shadow(run: Run) -> bool:
-    """SMI leaves a guest in a shadow of its own after four instructions, with a virtual interrupt pending."""
-    return _any_exit(
-        run, lambda e: e.code == EXIT_SMI and e.int_state == 1 and e.entry.retired >= 4 and e.v_irq
-    )  # fmt: skip
-
-
-def virtual_nmi_then_virtual_interrupt(run: Run) -> bool:
-    """A virtual NMI and a virtual interrupt are both delivered, and then HLT exits with IF=0."""
-    kinds = _kinds(run, 1)
-    return {KIND_VNMI, KIND_VIRQ} <= kinds and _any_exit(run, lambda e: e.code == EXIT_HLT and not e.rflags & RFLAGS_IF)
-
-
-def idle_with_interrupt(run: Run) -> bool:
-    """The guest idles, GIF=1, an interrupt and an SMI pending or masked, after an injected NMI was delivered."""
-    cpu = run.cpu
-    injected = any(h.kind == KIND_INJECTED and h.vector == 2 for h in run.recorder.handlers)
-    return cpu.stop == IDLE and cpu.guest and bool(cpu.irr) and injected and not cpu.vmcb.v_intr_masking
-
-
-def third_round_reloaded(run: Run) -> bool:
-    """The third round injects an NMI again, with the bled shadow, and is left by #SS."""
-    return _any_exit(
-        run,
-        lambda e: (
-            e.entry.number >= 2 and e.code == EXIT_EXCEPTION + VECTOR_SS and _word(e.entry.eventinj, TYPE_NMI)
-            and e.entry.int_state == 1
-        ),
-    )  # fmt: skip
-
-
-def machine_check_in_nmi(run: Run) -> bool:
-    """A machine check and two NMIs in the host, and an exit for a virtual-interrupt window."""
-    host = [h.kind for h in run.recorder.handlers if h.world == WORLD_HOST]
-    return host.count(KIND_NMI) >= 2 and KIND_MCE in host and _any_exit(run, lambda e: e.code == EXIT_VINTR)
-
-
-def swint_after_injection(run: Run) -> bool:
-    """INTn is intercepted in the handler of an injected event with an error code, in a shadow."""
-    return _any_exit(
-        run,
-        lambda e: (
-            e.code == EXIT_SWINT and e.entry.injected_deliveries == 1 and e.entry.eventinj >> 11 & 1 == 1
-            and e.int_state == 1
-        ),
-    )  # fmt: skip
-
-
-def injected_interrupt_meets_npf_late(run: Run) -> bool:
-    """In the second round or later a nested page fault reports an injected INTn, with nRIP given and V_IRQ pending."""
-    return _any_exit(
-        run,
-        lambda e: (
-            e.code == EXIT_NPF and _word(e.entry.eventinj, TYPE_SOFT) and _word(e.exitintinfo, TYPE_SOFT)
-            and e.entry.number > 1 and e.v_irq
-        ),
-    )  # fmt: skip
-
-
-def interrupt_with_virtual_nmi_waiting(run: Run) -> bool:
-    """A physical interrupt leaves a guest whose virtual NMIs are masked while another one waits."""
-    return _any_exit(run, lambda e: e.code == EXIT_INTR and e.v_nmi and e.v_nmi_mask)
-
-
-def init_in_nested_handlers(run: Run) -> bool:
-    """INIT leaves a guest with IF=0 that has entered two handlers since VMRUN."""
-    return _any_exit(
-        run, lambda e: e.code == EXIT_INIT and e.entry.delivered >= 2 and not e.rflags & RFLAGS_IF
-    )  # fmt: skip
-
-
-def nmi_in_a_shadow_with_v_tpr(run: Run) -> bool:
-    """An NMI leaves a guest in a shadow of its own, with V_TPR raised and IF=1."""
-    return _any_exit(
-        run, lambda e: e.code == EXIT_NMI and e.int_state == 1 and e.v_tpr > 0 and bool(e.rflags & RFLAGS_IF)
-    )  # fmt: skip
-
-
-def task_switch_in_nmi_delivery(run: Run) -> bool:
-    """A task switch exit reports an NMI that is not the injected one."""
-    return _any_exit(
-        run, lambda e: e.code == EXIT_TASK_SWITCH and _word(e.exitintinfo, TYPE_NMI) and not e.entry.eventinj
-    )  # fmt: skip
-
-
-def page_fault_in_virtual_interrupt(run: Run) -> bool:
-    """An intercepted #PF reports a virtual interrupt whose class is above V_TPR > 0, with a physical one pending."""
-    code = EXIT_EXCEPTION + VECTOR_PF
-    return bool(run.cpu.irr) and _any_exit(
-        run, lambda e: e.code == code and _word(e.exitintinfo, TYPE_INTR) and not e.entry.eventinj and e.v_tpr > 0
-    )  # fmt: skip
-
-
-def bled_while_rebooting(run: Run) -> bool:
-    """While rebooting an exit during injection shows the shadow, and a host instruction was skipped."""
-    skipped = any(h.kind == KIND_EXCEPTION and h.world == WORLD_HOST for h in run.recorder.handlers)
-    return run.kernel.rebooting and skipped and _any_exit(
-        run, lambda e: e.int_state == 1 and bool(e.exitintinfo & EVENT_V) and e.entry.int_state == 0
-    )  # fmt: skip
-
-
-def everything_after_stgi(run: Run) -> bool:
-    """An SMI, an NMI and an interrupt are all taken by the host, and the path comes to its end."""
-    kinds = _kinds(run, WORLD_HOST)
-    return run.cpu.stop == END and {KIND_NMI, KIND_INTR} <= kinds and KIND_SMI in _kinds(run, WORLD_SMM)
-
-
-CHOSEN_ON: Final[tuple[Goal, ...]] = (
-    bled_double_fault, virtual_interrupt_faults, nmi_runs_again, soft_event_into_shadow, shutdown_after_exception,
-    rebooting_with_nmi, smi_in_a_shadow, virtual_nmi_then_virtual_interrupt, idle_with_interrupt, third_round_reloaded,
-    machine_check_in_nmi, swint_after_injection,
-)  # fmt: skip
-HELD_OUT: Final[tuple[Goal, ...]] = (
-    injected_interrupt_meets_npf_late, interrupt_with_virtual_nmi_waiting, init_in_nested_handlers,
-    nmi_in_a_shadow_with_v_tpr, task_switch_in_nmi_delivery, page_fault_in_virtual_interrupt, bled_while_rebooting,
-    everything_after_stgi,
-)  # fmt: skip
-GOALS: Final = CHOSEN_ON + HELD_OUT
+if __name__ == "__main__":
+    main()

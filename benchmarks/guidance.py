@@ -1,9 +1,19 @@
-"""Which guidance finds things: executions and seconds of processor time to each of the planted goals of ``goals.py``.
+"""Which guidance finds things: seconds of processor time to each of the goals of ``goals.py``.
 
-    python benchmarks/guidance.py [--seconds 30] [--seeds 3] [--methods joint,stock] [--jobs 2]
+    python benchmarks/guidance.py --goals chosen-on --methods campaign,campaign:transitions,uniform
+    python benchmarks/guidance.py --goals held-out --seconds 180 --write docs/performance.md
 
 Every method runs the same core on the same path, without oracles, until it has met every goal or its time is up. A goal
-that was not met counts with the whole time. Medians are over the seeds.
+that was not met counts with the whole time, which flatters a method that meets few. Methods are
+
+    campaign, edits     the mutator of campaigns, or only its edits of what was kept; ``:NAME`` is a projection of
+                        ``projections.py``
+    raw-bytes, stock    libFuzzer's own mutator, with our projection, or with the instrumentation of atheris
+    new-cases           what a campaign draws without looking at feedback
+    one-density         the same with one density for all slots of a case, instead of one for each group of them
+    uniform, hypothesis random cases, every slot by chance, and drawn by Hypothesis
+
+The core is the one that is installed. ``stock`` needs the pure one, and so does whatever is compared with it.
 """
 
 import argparse
@@ -12,6 +22,7 @@ import json
 import os
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +33,10 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from goals import CHOSEN_ON, GOALS, HELD_OUT, Goal
+from goals import PATH, Goal, chosen_on, held_out
 from projections import PROJECTIONS
 
+from worldswitch.core import compiled
 from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.counters import Features
 from worldswitch.fuzzing.engine import fuzz
@@ -35,14 +47,14 @@ from worldswitch.machine.run import Run, run_plan
 from worldswitch.machine.stretch import Stretches
 from worldswitch.paths.catalogue import find
 
-PATH: Final = "linux-6.1"
-BLIND: Final = ("uniform", "sparse", "hypothesis")
-METHODS: Final = (*PROJECTIONS, "mixed", "raw-bytes", "stock", *BLIND)
-SPARSE_ONE_IN: Final = 4
+SETS: Final[dict[str, Callable[[], tuple[Goal, ...]]]] = {"chosen-on": chosen_on, "held-out": held_out}
+BLIND: Final = ("new-cases", "one-density", "uniform", "hypothesis")
+METHODS: Final = ("campaign", "edits", "raw-bytes", "stock", *BLIND)
 INSTRUMENTED: Final = ("worldswitch.core", "worldswitch.kernel", "worldswitch.machine")
+LOOK_EVERY: Final = 64
 
 Found = dict[str, tuple[int, float]]
-"""Goal to executions and seconds."""
+"""Goal to executions and seconds; ``executions`` to those of the whole run."""
 
 
 def executor() -> tuple[Codec, Callable[[bytes], Run]]:
@@ -61,9 +73,11 @@ def executor() -> tuple[Codec, Callable[[bytes], Run]]:
 class Hunt:
     """Counts executions and notes each goal when it is first met."""
 
-    def __init__(self, seconds: float, note: Callable[[str, int, float], None]) -> None:
+    def __init__(self, goals: str, seconds: float, note: Callable[[str, int, float], None]) -> None:
         self.note = note
-        self.left: list[Goal] = list(GOALS)
+        self.left: dict[int, list[Goal]] = {}
+        for goal in SETS[goals]():
+            self.left.setdefault(goal.second, []).append(goal)
         self.executions = 0
         self.start = time.process_time()
         self.end = self.start + seconds
@@ -71,41 +85,43 @@ class Hunt:
     def look(self, run: Run) -> bool:
         """Notes what ``run`` meets; True when there is nothing more to do."""
         self.executions += 1
-        for goal in self.left:
-            if goal(run):
-                self.left = [other for other in self.left if other is not goal]
-                self.note(goal.__name__, self.executions, time.process_time() - self.start)
-        return not self.left or (self.executions % 64 == 0 and time.process_time() > self.end)
+        exits = run.recorder.exits
+        if len(exits) > 1:
+            for code in {record.code for record in exits[1:]} & self.left.keys():
+                for goal in [goal for goal in self.left[code] if goal.met(run)]:
+                    self.note(str(goal), self.executions, time.process_time() - self.start)
+                    self.left[code].remove(goal)
+                if not self.left[code]:
+                    del self.left[code]
+        return not self.left or (self.executions % LOOK_EVERY == 0 and time.process_time() > self.end)
 
 
-def build(send: Send, method: str, seconds: float) -> Harness:
+def build(send: Send, method: str, goals: str, seconds: float) -> Harness:
     """The harness of a guided method, in the fuzzing process."""
+    kind, _, name = method.partition(":")
     codec, execute = executor()
-    hunt = Hunt(seconds, lambda *found: send(list(found)))
-    mutator = Mutator(codec) if method == "mixed" or method in PROJECTIONS else None
-    features = None
-    project, size = (
-        PROJECTIONS["joint" if method in ("raw-bytes", "mixed") else method] if method != "stock" else (None, 0)
-    )
-    if project:
-        features = Features(size)
-    buffer = features.buffer if features else bytearray()
+    hunt = Hunt(goals, seconds, lambda *found: send(list(found)))
+    project, size = PROJECTIONS[name or "joint"]
+    features = None if kind == "stock" else Features(size)
 
     def one_input(data: bytes) -> None:
         run = execute(data)
-        if project:
+        if features:
             for point in project(run):
-                buffer[point] = 1
+                features.buffer[point] = 1
         if hunt.look(run):
             send(["executions", hunt.executions, time.process_time() - hunt.start])
             raise Stop
 
-    mutate = mutator and (mutator.mutate_or_draw if method == "mixed" else mutator.mutate)
-    cross = mutator and (mutator.cross_or_draw if method == "mixed" else mutator.crossover)
-    return Harness(one_input, mutate, cross, features)
+    mutator = Mutator(codec)
+    if kind == "campaign":
+        return Harness(one_input, mutator.mutate_or_draw, mutator.cross_or_draw, features)
+    if kind == "edits":
+        return Harness(one_input, mutator.mutate, mutator.crossover, features)
+    return Harness(one_input, None, None, features)
 
 
-def guided(method: str, seconds: float, seed: int) -> Found:
+def guided(method: str, goals: str, seconds: float, seed: int, flags: tuple[str, ...]) -> Found:
     """One run of libFuzzer."""
     found: Found = {}
 
@@ -115,8 +131,8 @@ def guided(method: str, seconds: float, seed: int) -> Found:
     with tempfile.TemporaryDirectory() as directory:
         length = Codec("world-switch", PATH).length
         result = fuzz(
-            build, (method, seconds), corpus=Path(directory, "corpus"), artifacts=Path(directory, "artifacts"),
-            seeds=[bytes(length)], seed=seed, max_len=length, on_message=message, seconds=10 * seconds,
+            build, (method, goals, seconds), corpus=Path(directory, "corpus"), artifacts=Path(directory, "artifacts"),
+            seeds=[bytes(length)], seed=seed, max_len=length, on_message=message, seconds=10 * seconds, flags=flags,
             instrument=INSTRUMENTED if method == "stock" else (),
         )  # fmt: skip
     if result.failure:
@@ -124,22 +140,11 @@ def guided(method: str, seconds: float, seed: int) -> Found:
     return found
 
 
-def cases(method: str, codec: Codec, seed: int) -> Iterable[bytes]:
-    """Endless random cases."""
-    rng = random.Random(seed)
-    while True:
-        data = rng.randbytes(codec.length)
-        if method == "sparse":
-            keep = rng.randbytes(codec.length)
-            data = bytes(value if k % SPARSE_ONE_IN == 0 else 0 for value, k in zip(data, keep, strict=True))
-        yield data
-
-
-def blind(method: str, seconds: float, seed: int) -> Found:
-    """Random cases without feedback, in a process of their own."""
+def blind(method: str, goals: str, seconds: float, seed: int) -> Found:
+    """Random cases without feedback, in this process."""
     found: Found = {}
     codec, execute = executor()
-    hunt = Hunt(seconds, lambda name, executions, second: found.__setitem__(name, (executions, second)))
+    hunt = Hunt(goals, seconds, lambda name, executions, second: found.__setitem__(name, (executions, second)))
     if method == "hypothesis":
         from hypothesis import HealthCheck, Phase, given, settings, strategies
         from hypothesis import seed as seeded
@@ -157,52 +162,59 @@ def blind(method: str, seconds: float, seed: int) -> Found:
         with contextlib.suppress(KeyboardInterrupt):
             test()
     else:
-        for data in cases(method, codec, seed):
-            if hunt.look(execute(data)):
-                break
+        rng, mutator = random.Random(seed), Mutator(codec)
+        if method == "one-density":
+            mutator._groups = [list(range(codec.length))]
+        while not hunt.look(
+            execute(rng.randbytes(codec.length) if method == "uniform" else mutator.draw(rng.getrandbits(32)))
+        ):
+            pass
     found["executions"] = (hunt.executions, time.process_time() - hunt.start)
     return found
 
 
-def blind_in_a_process(method: str, seconds: float, seed: int) -> Found:
+def blind_in_a_process(method: str, goals: str, seconds: float, seed: int) -> Found:
     """:func:`blind`, so that two run at the same time."""
-    import subprocess
-
     done = subprocess.run(
-        [sys.executable, __file__, "--blind", method, "--seconds", str(seconds), "--seed", str(seed)],
+        [sys.executable, __file__, "--blind", method, "--goals", goals, "--seconds", str(seconds), "--seed", str(seed)],
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     return {name: (value[0], value[1]) for name, value in json.loads(done.stdout).items()}
 
 
-def table(results: dict[str, list[Found]], seconds: float) -> str:
-    """A row a goal: median seconds and executions of each method, the goals chosen on before those held out."""
+def table(results: dict[str, list[Found]], goals: str, seconds: float) -> str:
+    """A row a goal: median seconds of each method, and in how many of its runs it met the goal where not in all."""
     methods = list(results)
     lines = [f"| goal | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
-    for title, goals in (("chosen on", CHOSEN_ON), ("held out", HELD_OUT)):
-        medians: dict[str, list[float]] = {method: [] for method in methods}
-        for goal in goals:
-            row = []
-            for method in methods:
-                seen = [found[goal.__name__] for found in results[method] if goal.__name__ in found]
-                times = [found.get(goal.__name__, (0, seconds))[1] for found in results[method]]
-                median = statistics.median(times)
-                medians[method].append(median)
-                met = f"{median:.2f} s, {statistics.median(e for e, _ in seen):.0f}" if median < seconds else "never"
-                row.append(met + (f" ({len(seen)}/{len(times)})" if len(seen) < len(times) else ""))
-            lines.append(f"| {goal.__name__} | {' | '.join(row)} |")
-        for name, value in (("median", statistics.median), ("mean", statistics.mean)):
-            row = [f"{value(medians[method]):.2f} s" for method in methods]
-            lines.append(f"| **{title}: {name}** | {' | '.join(row)} |")
-    rates = []
-    for method in methods:
-        totals = [found.get("executions", (0, seconds)) for found in results[method]]
-        rates.append(f"{statistics.median(n / max(s, 0.01) for n, s in totals):.0f}")
-    lines.append(f"| executions a second of processor time | {' | '.join(rates)} |")
-    return "\n".join(lines)
+    medians: dict[str, list[float]] = {method: [] for method in methods}
+    for goal in map(str, SETS[goals]()):
+        row = []
+        for method in methods:
+            times = [found.get(goal, (0, seconds))[1] for found in results[method]]
+            met = sum(goal in found for found in results[method])
+            medians[method].append(statistics.median(times))
+            cell = f"{medians[method][-1]:.1f}" if medians[method][-1] < seconds else "never"
+            row.append(cell + (f" ({met}/{len(times)})" if met < len(times) else ""))
+        lines.append(f"| {goal} | {' | '.join(row)} |")
+    middle = {method: statistics.median(medians[method]) for method in methods}
+    totals = {
+        "median": [f"{middle[method]:.1f}" for method in methods],
+        f"to the median of {methods[0]}": [f"{middle[method] / middle[methods[0]]:.1f}" for method in methods],
+        "met, of all runs": [
+            f"{sum(len(found) - 1 for found in results[method])}/{len(results[method]) * len(SETS[goals]())}"
+            for method in methods
+        ],
+        "executions a second": [
+            f"{statistics.median(n / max(s, 0.01) for n, s in (found['executions'] for found in results[method])):.0f}"
+            for method in methods
+        ],
+    }
+    return "\n".join([*lines, *(f"| **{name}** | {' | '.join(row)} |" for name, row in totals.items())])
 
 
-def measure(methods: Iterable[str], seconds: float, seeds: int, jobs: int, log: Path | None) -> dict[str, list[Found]]:
+def measure(
+    methods: Iterable[str], goals: str, seconds: float, seeds: int, jobs: int, log: Path | None, flags: tuple[str, ...]
+) -> dict[str, list[Found]]:
     """Every method with every seed, the seeds as rounds; what ``log`` holds already is not run again."""
     results: dict[str, list[Found]] = {method: [] for method in methods}
     done: set[tuple[str, int]] = set()
@@ -211,9 +223,15 @@ def measure(methods: Iterable[str], seconds: float, seeds: int, jobs: int, log: 
         if method in results and seed <= seeds:
             done.add((method, seed))
             results[method].append({name: (value[0], value[1]) for name, value in found.items()})
+
+    def run(method: str, seed: int) -> Found:
+        if method in BLIND:
+            return blind_in_a_process(method, goals, seconds, seed)
+        return guided(method, goals, seconds, seed, flags)
+
     with ThreadPoolExecutor(jobs) as pool:
         started = {
-            pool.submit(blind_in_a_process if method in BLIND else guided, method, seconds, seed): (method, seed)
+            pool.submit(run, method, seed): (method, seed)
             for seed in range(1, seeds + 1)
             for method in results
             if (method, seed) not in done
@@ -230,20 +248,39 @@ def measure(methods: Iterable[str], seconds: float, seeds: int, jobs: int, log: 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30, help="of processor time for each method and seed")
+    parser.add_argument("--goals", choices=tuple(SETS), default="chosen-on")
+    parser.add_argument("--seconds", type=float, default=60, help="of processor time for each method and seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--flags", default="", help="more flags for libFuzzer")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--log", type=Path, help="a file of finished runs, to go on where a run was stopped")
+    parser.add_argument("--write", type=Path, help="the document whose table of these goals and this core to replace")
     parser.add_argument("--blind", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.blind:
-        print(json.dumps(blind(arguments.blind, arguments.seconds, arguments.seed)))
+        print(json.dumps(blind(arguments.blind, arguments.goals, arguments.seconds, arguments.seed)))
         return
-    methods = arguments.methods.split(",")
-    results = measure(methods, arguments.seconds, arguments.seeds, arguments.jobs, arguments.log)
-    print(table(results, arguments.seconds))
+    names = arguments.methods.split(",")
+    results = measure(
+        names, arguments.goals, arguments.seconds, arguments.seeds, arguments.jobs,
+        arguments.log, tuple(arguments.flags.split()),
+    )  # fmt: skip
+    core = "compiled" if compiled() else "pure"
+    rounds = min(map(len, results.values()))
+    text = (
+        f"Seconds to each goal, medians of {rounds} seeds, {arguments.seconds:.0f} s each, {core} core. In brackets: "
+        f"in how many runs it was met, where not in all.\n\n{table(results, arguments.goals, arguments.seconds)}"
+    )
+    if arguments.write:
+        begin, end = f"<!-- guidance: {arguments.goals}, {core} -->", f"<!-- end of {arguments.goals}, {core} -->"
+        document = arguments.write.read_text(encoding="utf-8")
+        head, rest = document.split(begin)
+        tail = rest.split(end)[1]
+        arguments.write.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+    else:
+        print(text)
 
 
 if __name__ == "__main__":

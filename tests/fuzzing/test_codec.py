@@ -1,5 +1,6 @@
 """Any bytes are a scenario; a scenario that a case can express comes back from its case."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from worldswitch.errors import InputError
 from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.edits import EditsCodec
-from worldswitch.fuzzing.mutate import Mutator, slot_groups
+from worldswitch.fuzzing.mutate import EDITED_EVERY, FRESH, Mutator, slot_groups
 from worldswitch.machine.compile import compile_scenario
 from worldswitch.machine.run import run_plan
 from worldswitch.nested.codec import NestedCodec
@@ -139,3 +140,17 @@ def test_groups_are_thinned_each_for_itself() -> None:
         shares = [sum(row[n] > 0 for n in group) / len(group) for group in (gates, guest)]
         shapes.add(tuple(share > 0.8 for share in shares if share > 0.8 or share < 0.2))
     assert {(True, False), (False, True), (True, True), (False, False)} <= shapes
+
+
+def test_most_cases_are_new_and_some_are_edits() -> None:
+    """An edit is near its parent, a new case is not."""
+    codec = CODECS["world-switch"]
+    mutator, rng = Mutator(codec), random.Random(5)
+    parent = codec.canonical(rng.randbytes(codec.length))
+    near = 0
+    for call in range(FRESH + 800):
+        case = codec.canonical(mutator.mutate_or_draw(parent, codec.length, rng.getrandbits(32)))
+        distance = sum(a != b for a, b in zip(case, parent, strict=True))
+        near += distance <= 10
+        assert call >= FRESH or not near
+    assert 800 / EDITED_EVERY / 2 < near < 800 / EDITED_EVERY * 2

@@ -184,6 +184,7 @@ def common_flags(artifacts: Path, max_len: int, timeout: int, memory_mb: int, re
         f"-artifact_prefix={artifacts}/",
         f"-reload={reload}",
         "-use_value_profile=0",
+        "-mutate_depth=1",  # else most edits are of what the mutator made just before, and few of what was kept
         "-print_funcs=0",
         "-print_final_stats=1",
         "-verbosity=1",  # the progress comes from these lines

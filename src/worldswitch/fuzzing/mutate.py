@@ -29,6 +29,10 @@ A defect that shows in one case of ten needs no feedback, and a case with every 
 kept of the new cases is then what edits and crossover start from.
 """
 
+EDITED_BITS: Final = 3
+EDITED_EVERY: Final = 1 << EDITED_BITS
+"""One case in so many is an edit of one that was kept, or a crossover of two."""
+
 SELDOM: Final = {
     "invalid": (1, 8), "rebooting": (1, 3), "cpu.rax": (1, 4), "cpu.cpl": (1, 4), "guest.tf": (1, 3), "cpu.tf": (1, 2),
     "guest.rip": (1, 3), "l1.tf": (1, 2), "l2.tf": (1, 2),
@@ -67,23 +71,23 @@ class Mutator:
         self._places = [number for number, slot in enumerate(codec.slots) if slot.name.endswith(".at")]
 
     def mutate_or_draw(self, data: bytes, max_size: int, seed: int) -> bytes:
-        """:meth:`mutate`, or every other time a new case; at first new cases only.
+        """:meth:`mutate` once in `EDITED_EVERY` calls, else a new case; at first new cases only.
 
         What takes many slots at once is far from every case that was kept, and no step towards it shows: edits alone
         come there later than chance (``benchmarks/guidance.py``).
         """
-        return self._new(seed)[:max_size] or self.mutate(data, max_size, seed >> 1)
+        return self._new(seed)[:max_size] or self.mutate(data, max_size, seed >> EDITED_BITS)
 
     def cross_or_draw(self, data: bytes, other: bytes, max_size: int, seed: int) -> bytes:
         """:meth:`crossover`, or a new case, likewise: libFuzzer calls this as often as the mutator."""
-        return self._new(seed)[:max_size] or self.crossover(data, other, max_size, seed >> 1)
+        return self._new(seed)[:max_size] or self.crossover(data, other, max_size, seed >> EDITED_BITS)
 
     def _new(self, seed: int) -> bytes:
         """A new case where it is time for one; else nothing."""
         self._calls += 1
         if self._calls <= DENSE:
             return random.Random(seed).randbytes(self._length)
-        if self._calls <= FRESH or not seed & 1:
+        if self._calls <= FRESH or seed % EDITED_EVERY:
             return self.draw(seed)
         return b""
 

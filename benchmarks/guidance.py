@@ -269,8 +269,9 @@ def main() -> None:
     )  # fmt: skip
     core = "compiled" if compiled() else "pure"
     rounds = min(map(len, results.values()))
+    seeds = f"medians of {rounds} seeds" if rounds > 1 else "1 seed"
     text = (
-        f"Seconds to each goal, medians of {rounds} seeds, {arguments.seconds:.0f} s each, {core} core. In brackets: "
+        f"Seconds to each goal, {seeds}, {arguments.seconds:.0f} s each, {core} core. In brackets: "
         f"in how many runs it was met, where not in all.\n\n{table(results, arguments.goals, arguments.seconds)}"
     )
     if arguments.write:

@@ -33,19 +33,16 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from goals import PATH, Goal, chosen_on, held_out
+from document import replace
+from goals import Core, Goal, chosen_on, held_out
 from projections import PROJECTIONS
 
 from worldswitch.core import compiled
-from worldswitch.fuzzing.codec import Codec
 from worldswitch.fuzzing.counters import Features
 from worldswitch.fuzzing.engine import fuzz
 from worldswitch.fuzzing.harness import Harness, Send, Stop
 from worldswitch.fuzzing.mutate import Mutator
-from worldswitch.machine.compile import compile_scenario, make_options
-from worldswitch.machine.run import Run, run_plan
-from worldswitch.machine.stretch import Stretches
-from worldswitch.paths.catalogue import find
+from worldswitch.machine.run import Run
 
 SETS: Final[dict[str, Callable[[], tuple[Goal, ...]]]] = {"chosen-on": chosen_on, "held-out": held_out}
 BLIND: Final = ("new-cases", "one-density", "uniform", "hypothesis")
@@ -55,19 +52,6 @@ LOOK_EVERY: Final = 64
 
 Found = dict[str, tuple[int, float]]
 """Goal to executions and seconds; ``executions`` to those of the whole run."""
-
-
-def executor() -> tuple[Codec, Callable[[bytes], Run]]:
-    """The core on one path: a case to its run."""
-    path, codec, options, stretches = (
-        find(PATH),
-        Codec("world-switch", PATH),
-        make_options("amd", {}, None),
-        Stretches(),
-    )
-    return codec, lambda data: run_plan(
-        compile_scenario(codec.decode(data), path, options=options), stretches=stretches
-    )
 
 
 class Hunt:
@@ -99,7 +83,8 @@ class Hunt:
 def build(send: Send, method: str, goals: str, seconds: float) -> Harness:
     """The harness of a guided method, in the fuzzing process."""
     kind, _, name = method.partition(":")
-    codec, execute = executor()
+    core = Core()
+    codec, execute = core.codec, core.run
     hunt = Hunt(goals, seconds, lambda *found: send(list(found)))
     project, size = PROJECTIONS[name or "joint"]
     features = None if kind == "stock" else Features(size)
@@ -129,7 +114,7 @@ def guided(method: str, goals: str, seconds: float, seed: int, flags: tuple[str,
         found[value[0]] = (value[1], value[2])
 
     with tempfile.TemporaryDirectory() as directory:
-        length = Codec("world-switch", PATH).length
+        length = Core().codec.length
         result = fuzz(
             build, (method, goals, seconds), corpus=Path(directory, "corpus"), artifacts=Path(directory, "artifacts"),
             seeds=[bytes(length)], seed=seed, max_len=length, on_message=message, seconds=10 * seconds, flags=flags,
@@ -143,7 +128,8 @@ def guided(method: str, goals: str, seconds: float, seed: int, flags: tuple[str,
 def blind(method: str, goals: str, seconds: float, seed: int) -> Found:
     """Random cases without feedback, in this process."""
     found: Found = {}
-    codec, execute = executor()
+    core = Core()
+    codec, execute = core.codec, core.run
     hunt = Hunt(goals, seconds, lambda name, executions, second: found.__setitem__(name, (executions, second)))
     if method == "hypothesis":
         from hypothesis import HealthCheck, Phase, given, settings, strategies
@@ -262,9 +248,8 @@ def main() -> None:
     if arguments.blind:
         print(json.dumps(blind(arguments.blind, arguments.goals, arguments.seconds, arguments.seed)))
         return
-    names = arguments.methods.split(",")
     results = measure(
-        names, arguments.goals, arguments.seconds, arguments.seeds, arguments.jobs,
+        arguments.methods.split(","), arguments.goals, arguments.seconds, arguments.seeds, arguments.jobs,
         arguments.log, tuple(arguments.flags.split()),
     )  # fmt: skip
     core = "compiled" if compiled() else "pure"
@@ -275,11 +260,8 @@ def main() -> None:
         f"in how many runs it was met, where not in all.\n\n{table(results, arguments.goals, arguments.seconds)}"
     )
     if arguments.write:
-        begin, end = f"<!-- guidance: {arguments.goals}, {core} -->", f"<!-- end of {arguments.goals}, {core} -->"
-        document = arguments.write.read_text(encoding="utf-8")
-        head, rest = document.split(begin)
-        tail = rest.split(end)[1]
-        arguments.write.write_text(f"{head}{begin}\n{text}\n{end}{tail}", encoding="utf-8")
+        about = f"{arguments.goals}, {core}"
+        replace(arguments.write, f"<!-- guidance: {about} -->", f"<!-- end of {about} -->", text)
     else:
         print(text)
 

@@ -8,10 +8,15 @@ is installed.
 
 import argparse
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from document import replace
 
 from worldswitch import __version__
 from worldswitch.core import compiled
@@ -83,10 +88,7 @@ def main() -> None:
     arguments = parser.parse_args()
     text = table(measure(arguments.target, arguments.cases))
     if arguments.write:
-        document = arguments.write.read_text(encoding="utf-8")
-        head, rest = document.split(BEGIN)
-        tail = rest.split(END)[1]
-        arguments.write.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
+        replace(arguments.write, BEGIN, END, text)
     else:
         print(text)
 

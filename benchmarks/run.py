@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from document import replace
+
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
 BEGIN: Final = "<!-- benchmarks/run.py: speed -->"
@@ -267,14 +269,6 @@ def table(rates: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def write(file: Path, text: str) -> None:
-    """Put ``text`` between the two marks of a document."""
-    document = file.read_text(encoding="utf-8")
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -306,7 +300,7 @@ def main() -> None:
     )
     print(text)
     if arguments.write:
-        write(arguments.write, text)
+        replace(arguments.write, BEGIN, END, text)
 
 
 if __name__ == "__main__":

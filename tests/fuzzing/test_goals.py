@@ -1,4 +1,4 @@
-"""The goals of the guidance benchmark: each can be met, and by none of the plain cases."""
+"""The goals of the guidance benchmark: each can be met, and needs all of its parts."""
 
 import random
 from dataclasses import replace
@@ -35,6 +35,8 @@ def test_every_part_of_a_goal_counts() -> None:
         assert not replace(goal, first=goal.first + 0x1000).met(run)
         assert not replace(goal, second=goal.second + 0x1000).met(run)
         assert not replace(goal, first_traits=((name, 99), *goal.first_traits[1:])).met(run)
+        name, _ = goal.second_traits[0]
+        assert not replace(goal, second_traits=((name, 99), *goal.second_traits[1:])).met(run)
         assert not replace(goal, handlers=((1, 99, 0), *goal.handlers[1:])).met(run)
 
 

@@ -16,9 +16,8 @@ MASK: Final = (1 << 64) - 1
 THINNING: Final = (0, 64, 128, 192, 256)
 """How many of 256 slots return to their default: chosen anew for each group of slots of a new case.
 
-Which density finds a defect soonest differs by a factor of ten from one defect to another, in both directions, and from
-one group to another: a defect in the delivery of an event wants every gate set and no event from outside, or the other
-way round (``benchmarks/guidance.py``).
+Which density finds a defect soonest differs by a factor of ten from one defect to another, in both directions:
+one wants every gate set and no event from outside, another the reverse.
 """
 
 DENSE: Final = 32
@@ -74,7 +73,7 @@ class Mutator:
         """:meth:`mutate` once in `EDITED_EVERY` calls, else a new case; at first new cases only.
 
         What takes many slots at once is far from every case that was kept, and no step towards it shows: edits alone
-        come there later than chance (``benchmarks/guidance.py``).
+        come there later than new cases (``benchmarks/guidance.py``).
         """
         return self._new(seed)[:max_size] or self.mutate(data, max_size, seed >> EDITED_BITS)
 

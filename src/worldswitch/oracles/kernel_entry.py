@@ -142,12 +142,12 @@ def _by_place(boundaries: frozenset[int]) -> dict[int, list[int]]:
 
 
 def _is_fault(handler: Handler) -> bool:
-    """One of a host handler that looks at the exception table."""
+    """Whether the handler is one that looks at the exception table."""
     return handler.vector < FIRST_INTERRUPT_VECTOR and handler.vector not in _LIKE_NMI
 
 
 def skips(run: Run, handler: Handler) -> bool:
-    """Whether a host handler skips the instruction that it interrupts (S7-08, S7-10): only while rebooting."""
+    """Whether a host handler skips the instruction that it interrupts (S7-08): only while rebooting."""
     fixup = run.plan.host.code.fixup
     return run.kernel.rebooting and _is_fault(handler) and fixup[handler.rip] and handler.vector != VECTOR_DF
 

@@ -1,8 +1,9 @@
 """The build: pure Python, or with WORLDSWITCH_COMPILE=1 the same modules compiled by mypyc.
 
-The compiled modules are the ones that the fuzz loop runs: processor, kernel, run loop, oracles, codec. Their
-sources are installed as well, and a source is what runs wherever its compiled module is missing. Without mypy or a C
-compiler the build is pure Python, and says so.
+The compiled modules are the ones that the fuzz loop runs: processor, kernel, run loop, oracles, codec, and what derives
+from their classes, which no interpreted class can. Their sources are installed as well, and a source is what runs
+wherever its compiled module is missing, or with WORLDSWITCH_CORE=pure. Without mypy or a C compiler the build is pure
+Python, and says so.
 
     WORLDSWITCH_COMPILE=1 pip install .
     WORLDSWITCH_COMPILE=1 python setup.py build_ext --inplace
@@ -22,8 +23,9 @@ WANTED = os.environ.get("WORLDSWITCH_COMPILE") == "1"
 MODULES = (
     "core/*", "kernel/*", "oracles/*", "oracles/architecture/*", "machine/compile", "machine/machine", "machine/run",
     "machine/software", "machine/stretch", "machine/trace", "paths/model", "program/instruction", "program/layout",
-    "scenario/fields", "scenario/model", "scenario/places", "fuzzing/codec", "fuzzing/mutate", "fuzzing/projection",
-    "fuzzing/slots", "fuzzing/targets", "fuzzing/twins",
+    "nested/compile", "nested/machine", "nested/model", "nested/record", "nested/run", "nested/trace", "replay/steps",
+    "scenario/fields", "scenario/model", "scenario/places", "fuzzing/codec", "fuzzing/edits", "fuzzing/mutate",
+    "fuzzing/projection", "fuzzing/slots", "fuzzing/targets", "fuzzing/twins",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ import worldswitch
 from worldswitch.commands import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from worldswitch.core import compiled
 from worldswitch.errors import InputError
+from worldswitch.sources import PURE, VARIABLE
 
 EXIT_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as a shell reports it
 
@@ -106,6 +107,8 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 
 def _dispatch(words: Sequence[str]) -> int:
+    if os.environ.get(VARIABLE, PURE) not in ("", PURE):
+        raise InputError(f"{VARIABLE} is {os.environ[VARIABLE]!r}; it is {PURE!r} or not set")
     try:
         if words and words[0] in COMMANDS:
             arguments = command_parser(words[0]).parse_args(words[1:])

@@ -19,6 +19,8 @@ CONFIGURATIONS = (
     Configuration(paths=("linux-6.1", "linux-6.14", "linux-fix-v1")),
     Configuration(profile="qemu-10"),
     Configuration("sequence"),
+    Configuration("nested"),
+    Configuration("edits"),
 )
 
 

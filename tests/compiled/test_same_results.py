@@ -1,97 +1,109 @@
-"""The compiled core gives what the pure one gives, on a large random corpus; and the build falls back."""
+"""A compiled core gives what the pure one gives: the records of a large random corpus, and what every command prints.
+
+Both come from one installation with a compiled core; `WORLDSWITCH_CORE=pure` has it run from its sources.
+"""
 
 import os
-import shutil
+import re
 import subprocess
 import sys
-import sysconfig
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from worldswitch.core import compiled
+
 ROOT = Path(__file__).parents[2]
 RECORDS = Path(__file__).with_name("records.py")
-BUILD_FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 CASES = 1500
+GOLDEN = "corpus/golden.toml"
 
-pytestmark = [
-    pytest.mark.skipif(
-        os.environ.get("WORLDSWITCH_TEST_COMPILED") != "1", reason="builds a core, which takes minutes: tox -e compiled"
-    ),
-    pytest.mark.skipif(find_spec("mypyc") is None, reason="mypy, which compiles the core, is not installed"),
-    pytest.mark.skipif(
-        shutil.which((os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]) is None,
-        reason="there is no C compiler",
-    ),
-]
+pytestmark = pytest.mark.skipif(not compiled(), reason="the core is not compiled: tox -e compiled")
+
+COMMANDS = {
+    "run": f"run {GOLDEN} corpus/nested corpus/edits",
+    "run a profile, as JSON": f"run {GOLDEN} --profile qemu-10 --json",
+    "run, as SARIF": f"run {GOLDEN} --sarif out.sarif",
+    "diff": "diff linux-6.1 linux-6.14",
+    "paths": "paths",
+    "path edits": "paths edits linux-6.14",
+    "explain": "explain S2-70",
+    "smoke": "smoke",
+    "minimize": f"minimize {GOLDEN}",
+    "check": "check --path linux-6.1 --depth 1",
+    "mutants": "mutants sti-missing vnmi-exit-keeps-mask --seeds 1 --runs 3000",
+    "fmt": f"fmt --check {GOLDEN}",
+    "replay": f"replay {GOLDEN}",
+    "export": f"export {GOLDEN} --to pytest --write out.py",
+}
+"""Each with what it leaves behind in ``out.*``."""
 
 
-def copy_of_the_source(directory: Path) -> Path:
-    for name in BUILD_FILES:
-        shutil.copy(ROOT / name, directory / name)
-    shutil.copytree(ROOT / "src", directory / "src", ignore=shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info"))
-    return directory
-
-
-def build(directory: Path, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "setup.py", "build_ext", "--inplace"],
+def run(core: str, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
         cwd=directory,
-        env={**os.environ, "WORLDSWITCH_COMPILE": "1", **environment},
+        env={**os.environ, "WORLDSWITCH_CORE": core, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def worldswitch(core: str, directory: Path, line: str) -> list[str]:
+    """What a command answers and writes; what it says of time is cut out."""
+    directory.mkdir()
+    (directory / "corpus").symlink_to(ROOT / "corpus")
+    done = run(core, directory, "-m", "worldswitch.cli", *line.split())
+    assert "Traceback" not in done.stderr, done.stderr
+    files = sorted(file for file in directory.glob("out*") if file.is_file())
+    texts = [str(done.returncode), done.stdout, *(file.read_text(encoding="utf-8") for file in files)]
+    return [re.sub(r"\b[\d.]+ s\b", "- s", text) for text in texts]
+
+
+def records(core: str) -> list[str]:
+    done = run(core, ROOT, str(RECORDS), "1", str(CASES))
     assert done.returncode == 0, done.stderr
-    return done.stderr
+    return done.stdout.splitlines()
 
 
-def records(source: Path) -> list[str]:
-    return run(source, str(RECORDS), "1", str(CASES)).splitlines()
-
-
-def run(source: Path, *arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": str(source / "src"), "PYTHONHASHSEED": "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = copy_of_the_source(tmp_path_factory.mktemp("compiled"))
-    build(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_of_the_source(tmp_path_factory.mktemp("pure"))
-
-
-def test_both_leave_the_same_records_and_findings(compiled: Path, pure: Path) -> None:
-    ours, theirs = records(compiled), records(pure)
+def test_both_leave_the_same_records_and_findings() -> None:
+    ours, theirs = records(""), records("pure")
     assert (ours[0], theirs[0]) == ("compiled", "pure")
     assert len(ours) > CASES
     different = [(a, b) for a, b in zip(ours[1:], theirs[1:], strict=True) if a != b]
     assert different == []
 
 
-def test_the_version_says_which_core_runs(compiled: Path, pure: Path) -> None:
+@pytest.mark.parametrize("line", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_gives_the_same(line: str, tmp_path: Path) -> None:
+    answers = [worldswitch(core, tmp_path / (core or "compiled"), line) for core in ("", "pure")]
+    assert answers[0] == answers[1]
+    assert len(answers[0][1]) > 20 or line.startswith("fmt")
+
+
+def test_a_campaign_finds_the_same(tmp_path: Path) -> None:
+    """Every target, case by case: the same findings after as many executions, the same corpus."""
+    pytest.importorskip("atheris")
+    found = []
+    for core in ("", "pure"):
+        out = tmp_path / (core or "compiled")
+        done = run(core, ROOT, "-m", "worldswitch.cli", "fuzz", "--target", "all", "--runs", "6000", "--seed", "3",
+                   "--out", str(out))  # fmt: skip
+        assert done.returncode == 1, done.stdout + done.stderr
+        files = {
+            file.relative_to(out).as_posix(): re.sub(rb'"\w+_(second|seen)": .*', b"", file.read_bytes())
+            for part in ("corpus", "findings")
+            for file in sorted((out / part).rglob("*"))
+            if file.is_file()
+        }
+        found.append(files)
+    assert found[0].keys() == found[1].keys()
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == []
+    assert any(name.startswith("findings/") for name in found[0])
+
+
+def test_the_version_says_which_core_runs(tmp_path: Path) -> None:
     arguments = ("-m", "worldswitch.cli", "--version")
-    assert run(compiled, *arguments).endswith("(compiled core)\n")
-    assert run(pure, *arguments).endswith("(pure Python core)\n")
-
-
-def test_smoke_gives_the_same_verdict(compiled: Path, pure: Path) -> None:
-    arguments = ("-m", "worldswitch.cli", "smoke")
-    assert run(compiled, *arguments) == run(pure, *arguments)
-
-
-def test_without_a_compiler_the_build_is_pure_and_says_so(pure: Path) -> None:
-    assert "a pure Python build" in build(pure, CC="no-such-compiler")
-    assert not list(pure.rglob("*.so"))
+    assert run("", tmp_path, *arguments).stdout.endswith("(compiled core)\n")
+    assert run("pure", tmp_path, *arguments).stdout.endswith("(pure Python core)\n")

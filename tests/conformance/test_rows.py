@@ -182,6 +182,7 @@ def test_every_path_file_is_used() -> None:
     assert used == set(MUTANT_PATHS) == {file.stem for file in (HERE / "paths").glob("*.toml")}
 
 
+@pytest.mark.pure_core
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.about)
 def test_rows_are_not_vacuous(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = getattr(mutation.module, mutation.name)

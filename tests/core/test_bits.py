@@ -155,6 +155,7 @@ def test_sev_es_keeps_bit_1_out_of_int_state() -> None:
     assert only_exit(play(guest=["sti", "vmmcall"], state={"if": False}, vmcb={"int_state": 2})).int_state == 1
 
 
+@pytest.mark.pure_core
 def test_copies_are_complete() -> None:
     """S1-61, S6-05, S6-51: every register and every VMCB field is taken over."""
     source, target = Vmcb(), Vmcb()

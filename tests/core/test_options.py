@@ -55,6 +55,7 @@ def test_every_value_can_be_set_and_read(option: object) -> None:
         assert get_option(options, known.name) == value
 
 
+@pytest.mark.pure_core
 def test_table_covers_every_switch() -> None:
     """No attribute without an option, no two options on one attribute."""
     assert sorted(option.attribute for option in TABLE) == sorted(Options.__slots__)

@@ -35,6 +35,7 @@ def everything(machine: Machine) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.pure_core
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_a_run_with_stretches_leaves_the_same_records(name: str) -> None:
     target = Target(Configuration(name, ("linux-6.1", "linux-6.14", "linux-fix-v1")))

@@ -123,6 +123,7 @@ def test_the_claims_hold_where_l0_alone_is_concerned() -> None:
     assert not [finding for finding in findings(OWN_FAULT) if finding.oracle == "benign-claim"]
 
 
+@pytest.mark.pure_core
 @pytest.mark.parametrize(
     ("mutant", "cause"),
     [

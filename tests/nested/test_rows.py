@@ -127,6 +127,7 @@ def test_every_seed_is_a_case(name: str) -> None:
     assert again.events == scenario(name).events
 
 
+@pytest.mark.pure_core
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.about)
 def test_files_are_not_vacuous(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = getattr(mutation.module, mutation.name)

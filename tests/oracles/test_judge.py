@@ -15,6 +15,7 @@ from worldswitch.paths.model import Known
 from worldswitch.paths.mutate import mutants
 from worldswitch.scenario.model import Scenario
 from worldswitch.scenario.read import read_text
+from worldswitch.sources import docstring
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "oracles.md"
 SIGNATURE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+\.[a-z0-9-]+")
@@ -25,8 +26,7 @@ def test_every_oracle_has_its_name_its_scope_and_its_documentation() -> None:
     text = DOCUMENTATION.read_text(encoding="utf-8")
     for oracle in ORACLES:
         module = importlib.import_module(oracle.__name__)
-        assert module.__doc__ is not None
-        assert module.__doc__.startswith(f"``{oracle.NAME}``: ")
+        assert docstring(module).startswith(f"``{oracle.NAME}``: ")
         assert f"\n## {oracle.NAME}\n" in text
     assert len(set(NAMES)) == len(NAMES)
 

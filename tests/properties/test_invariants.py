@@ -140,6 +140,7 @@ DEFECTS: dict[str, tuple[Any, str, Wrong]] = {
 }  # fmt: skip
 
 
+@pytest.mark.pure_core
 @pytest.mark.parametrize("name", INVARIANTS)
 def test_an_invariant_can_fail(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With one rule of the model wrong the invariant finds it."""
@@ -148,6 +149,7 @@ def test_an_invariant_can_fail(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert finds(lambda scenario: complaints(scenario, "amd-noquirk", [name]))
 
 
+@pytest.mark.pure_core
 def test_i_05_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bleed that needs no STI."""
     monkeypatch.setattr(shadow, "bleeds", lambda cpu: cpu.injecting and cpu.options.bleed_sti_shadow == 1)

@@ -15,6 +15,7 @@ from worldswitch.scenario.read import read_scenario
 
 GOLDEN = str(Path(__file__).parents[2] / "corpus" / "golden.toml")
 PLAIN = 'format = 1\n[host]\nprogram = ["cli", "clgi", "vmrun", "stgi"]\n'
+PURE = pytest.mark.pure_core
 VNMI = 'format = 1\n[host]\nprogram = ["vmrun"]\n[vmcb]\nv_nmi_enable = true\n'
 
 
@@ -79,10 +80,11 @@ def test_nothing_comparable_is_no_verdict(tmp_path: Path, capsys: pytest.Capture
         (["crosscheck", "--runs", "0"], "--runs: expected a number from 1"),
         (["crosscheck", "--set", "speed=high"], "--set: unknown model option 'speed'"),
         (["crosscheck", "--on", "xen"], "invalid choice"),
-        (["crosscheck", "--mutant", "no-such"], "no mutant 'no-such'"),
-        (["crosscheck", "--mutant", "sti-missing"], "--mutant: sti-missing is not a defect of the processor model"),
+        pytest.param(["crosscheck", "--mutant", "no-such"], "no mutant 'no-such'", marks=PURE),
+        pytest.param(["crosscheck", "--mutant", "sti-missing"],
+                     "--mutant: sti-missing is not a defect of the processor model", marks=PURE),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     shown = capsys.readouterr()
@@ -191,6 +193,7 @@ def test_an_exported_image_boots_elsewhere_and_its_log_is_read_back(
 
 
 @needs_qemu
+@PURE
 def test_a_planted_defect_makes_a_crosscheck_fail(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,7 +170,7 @@ def test_places_prefer_functions_over_values_over_whole_files(make_checkout: Che
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """A directory that holds the package alone, as an installation does."""
-    shutil.copytree(PACKAGE, tmp_path / "site" / "worldswitch", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, tmp_path / "site" / "worldswitch", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     return tmp_path / "site"
 
 

@@ -95,7 +95,7 @@ def test_sync_leaves_what_is_right_alone() -> None:
 def test_sync_drops_what_the_code_cites(tmp_path: Path) -> None:
     """In a copy of the package as a checkout has it; S2-70 is listed there although the code cites it."""
     package = tmp_path / "src" / "worldswitch"
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     (tmp_path / "tests").mkdir()
     (tmp_path / "pyproject.toml").touch()
     book = package / "rules" / FILE.name

@@ -110,9 +110,10 @@ def about(oracle: str) -> str:
     """What an oracle objects to, in the words of its module."""
     from worldswitch.nested.oracles import benign_claim, double_injection, l1_sanity, stuck_event, vmcb_transfer
     from worldswitch.oracles.judge import ORACLES
+    from worldswitch.sources import docstring
 
     for module in (*ORACLES, benign_claim, double_injection, l1_sanity, stuck_event, vmcb_transfer):
         if oracle == module.NAME:
-            first = (module.__doc__ or "").strip().partition("\n")[0]
+            first = docstring(module).strip().partition("\n")[0]
             return first.replace("``", "").removeprefix(f"{oracle}: ")
     return oracle

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_NO_VERDICT
 from worldswitch.commands.common import add_json_argument, add_model_arguments, model_options, path_names, print_json
+from worldswitch.sources import use_sources
 
 if TYPE_CHECKING:
     from worldswitch.check.report import PathResult
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every path."""
+    use_sources()  # the exploration puts values that are still open into the state
     from worldswitch.check.driver import Request, check_paths, part_names
     from worldswitch.check.report import as_json, lines_of
     from worldswitch.errors import InputError

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS, EXIT_NO_VERDICT
 from worldswitch.commands.common import add_json_argument, model_options, print_json
 from worldswitch.errors import InputError
+from worldswitch.sources import use_sources
 
 if TYPE_CHECKING:
     from worldswitch.replay.crosscheck import Crosscheck, Difference
@@ -53,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, and print what differs."""
+    if arguments.mutant:
+        use_sources()  # it is planted by replacing a function
     from worldswitch.replay import kvm
     from worldswitch.replay.answer import described, target_of
     from worldswitch.replay.crosscheck import crosscheck

@@ -6,8 +6,8 @@ and seconds of processor time (medians over the seeds), and by which oracle. All
 run. The mutants' subjects are fuzzed without any defect, too, and must stay silent, as must mutants that are argued to
 change nothing.
 
-Mutants are planted by replacing functions of the model, which needs the pure Python core: with a compiled core only the
-mutants of entry paths run.
+Mutants are planted by replacing functions of the model: always in the pure Python core, also where a compiled one is
+installed.
 
 Exit code 0: all were caught, and what must be silent was. 1: one was missed, or something was not silent.
 """
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from worldswitch.commands import EXIT_CLEAN, EXIT_FINDINGS
 from worldswitch.commands.common import add_json_argument, print_json
+from worldswitch.sources import use_sources
 
 if TYPE_CHECKING:
     from worldswitch.mutants.model import Mutant
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List the mutants, or hunt them."""
+    use_sources()  # they are planted by replacing functions
     from worldswitch.errors import InputError
     from worldswitch.mutants import report
     from worldswitch.mutants.registry import select

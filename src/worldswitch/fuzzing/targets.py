@@ -59,6 +59,10 @@ class Configuration:
     profile: str = "amd"
     options: tuple[tuple[str, str], ...] = ()
 
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Made anew where it is unpickled: a frozen compiled object takes no state (mypyc)."""
+        return Configuration, (self.target, self.paths, self.profile, self.options)
+
 
 class Target:
     """A configured target; raises ``InputError`` for names that do not exist."""

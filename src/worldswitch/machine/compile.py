@@ -76,6 +76,13 @@ class Plan:
         """The path's name; ``program`` for a free host program."""
         return self.path.name if self.path else "program"
 
+    def as_of(self, scenario: Scenario) -> "Plan":
+        """The same plan, said to be of another scenario."""
+        return Plan(
+            scenario, self.path, self.options, self.host, self.guest, self.settings, self.host_idt, self.guest_idt,
+            self.host_assignments, self.guest_assignments, self.host_arrivals, self.guest_arrivals, self.impossible,
+        )  # fmt: skip
+
 
 def compile_scenario(
     scenario: Scenario,

@@ -48,8 +48,7 @@ def module_of(replacement: Replacement) -> ModuleType:
     module = importlib.import_module(f"worldswitch.{replacement.module}")
     if not (module.__file__ or "").endswith(".py"):
         raise InputError(
-            f"mutants are planted in the pure Python core, and {module.__name__} is compiled: run from an installation "
-            "without the compiled core"
+            f"mutants are planted in the pure Python core, and {module.__name__} is compiled: set WORLDSWITCH_CORE=pure"
         )
     return module
 

@@ -36,7 +36,7 @@ in any of the seeds: several may. Where the expected one was not among them, the
     worldswitch mutants nested 'vnmi-*' --seeds 5    # a family, and a pattern over names
 
 Exit code 0: all are caught, and what must be silent is. 1: one is missed. Mutants are planted by replacing functions of
-the pure Python model; a compiled core cannot be changed that way. How soon other fuzzers find them is in
+the pure Python model, which runs them also where a compiled core is installed. How soon other fuzzers find them is in
 [detection.md](detection.md).
 """
 

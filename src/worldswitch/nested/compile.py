@@ -1,8 +1,6 @@
 """From a nested scenario and L0's entry path to a plan."""
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from worldswitch.core.options import Options
 from worldswitch.errors import InputError
@@ -27,7 +25,6 @@ HostArrivals = dict[int, tuple[tuple[int, int], ...]]
 GuestArrivals = dict[tuple[int, int], tuple[int, ...]]
 
 
-@dataclass(slots=True, eq=False)
 class NestedPlan(Plan):
     """A plan whose guest is L1; ``second`` is the same with L2 as the guest.
 
@@ -35,8 +32,16 @@ class NestedPlan(Plan):
     -1 and the Code index.
     """
 
-    nested: Nested
-    second: Plan
+    __slots__ = ("nested", "second")
+
+    def __init__(self, first: Plan, second: Plan, nested: Nested) -> None:
+        super().__init__(
+            first.scenario, first.path, first.options, first.host, first.guest, first.settings, first.host_idt,
+            first.guest_idt, first.host_assignments, first.guest_assignments, first.host_arrivals, first.guest_arrivals,
+            first.impossible,
+        )  # fmt: skip
+        self.nested: Nested = nested
+        self.second: Plan = second
 
 
 def compile_nested(
@@ -59,8 +64,7 @@ def compile_nested(
     parts = (scenario, entry_path, options, host, host_arrivals, impossible)
     plans = {level: _plan(level, layout, program, guest_arrivals[level], *parts)
              for level, layout, program in ((1, first, nested.l1), (2, second, nested.l2))}  # fmt: skip
-    first_plan: dict[str, Any] = {name: getattr(plans[1], name) for name in Plan.__dataclass_fields__}
-    return NestedPlan(**first_plan, nested=nested, second=plans[2])
+    return NestedPlan(plans[1], plans[2], nested)
 
 
 def l1_program(nested: Nested) -> tuple[str, ...]:

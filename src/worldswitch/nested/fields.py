@@ -40,7 +40,7 @@ ORDER: Final = {field.name: index for index, field in enumerate(FIELDS)}
 
 def apply_all(vmcb: Vmcb, settings: dict[str, Any], *tables: str) -> None:
     """Set the fields of these tables on a VMCB, in their order."""
-    bench: Any = Bench(vmcb)
+    bench = Bench(vmcb)
     for name in sorted(settings, key=ORDER.__getitem__):
         if BY_NAME[name].table in tables:
             BY_NAME[name].apply(bench, settings[name])

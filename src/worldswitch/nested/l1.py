@@ -106,7 +106,7 @@ def _field(name: str, value: str) -> Act:
         raise InputError(f"set {name}={value}: {error.message}") from None
     if name == "vmcb12.int_state":
         return lambda vcpu: write_vmcb12_int_state(vcpu, parsed)
-    return lambda vcpu: known.apply(cast("Machine", Bench(vcpu.vmcb12)), parsed)
+    return lambda vcpu: known.apply(Bench(vcpu.vmcb12), parsed)
 
 
 def _plain(value: str) -> Any:

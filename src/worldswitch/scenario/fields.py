@@ -4,7 +4,7 @@ The one table that the reader, ``fmt``, the schema, ``set FIELD=VALUE``, the doc
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from worldswitch.core.bits import (
     CR0_PE,
@@ -39,10 +39,8 @@ from worldswitch.scenario.kinds import (
     Pending,
 )
 
-if TYPE_CHECKING:
-    from worldswitch.machine.machine import Machine
-
-Apply = Callable[["Machine", Any], None]
+Apply = Callable[[Any, Any], None]
+"""Of a Machine, or of a VMCB alone (``nested.fields.Bench``), and a value."""
 
 MODES: Final = {"64bit": 0, "compat": 1, "protected": 2, "real": 3}
 """Guest modes: long mode with CS.L=1, with CS.L=0, legacy protected mode with paging, real mode."""
@@ -89,23 +87,23 @@ def _mode(regs: Registers, mode: int) -> None:
     regs.cs_big = mode == 2
 
 
-def _host_mode(machine: "Machine", mode: int) -> None:
+def _host_mode(machine: Any, mode: int) -> None:
     _mode(machine.cpu.regs, mode)
 
 
-def _paging(machine: "Machine", on: bool) -> None:
+def _paging(machine: Any, on: bool) -> None:
     regs = machine.cpu.regs
     regs.cr0 = regs.cr0 | CR0_PG if on else regs.cr0 & ~CR0_PG
     if not on:
         regs.efer &= ~(EFER_LMA | EFER_LME)
 
 
-def _mce(machine: "Machine", on: bool) -> None:
+def _mce(machine: Any, on: bool) -> None:
     regs = machine.cpu.regs
     regs.cr4 = regs.cr4 | CR4_MCE if on else regs.cr4 & ~CR4_MCE
 
 
-def _pending(machine: "Machine", names: tuple[str, ...]) -> None:
+def _pending(machine: Any, names: tuple[str, ...]) -> None:
     for name in names:
         if name.startswith("intr:"):
             machine.latch("intr", int(name[5:], 0), SMI_EXTERNAL)
@@ -113,13 +111,13 @@ def _pending(machine: "Machine", names: tuple[str, ...]) -> None:
             machine.latch(name, 0, SMI_EXTERNAL)
 
 
-def _int_state(machine: "Machine", value: int) -> None:
+def _int_state(machine: Any, value: int) -> None:
     machine.cpu.vmcb.int_state = value
     if machine.running:
         machine.cpu.recorder.int_state_from = FROM_SOFTWARE
 
 
-def _context(machine: "Machine", value: int) -> None:
+def _context(machine: Any, value: int) -> None:
     machine.kernel.context = value
     machine.kernel.rcu_watching = value == CONTEXT_KERNEL or not machine.kernel.context_tracking
 

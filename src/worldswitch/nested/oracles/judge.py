@@ -84,7 +84,7 @@ def _place(verdict: Verdict, view: Run, finding: Finding) -> None:
 
 def l0_view(run: NestedRun) -> Run:
     """The run as the single-level oracles read it: events for L1 are none of the processor's, L0's kicks are."""
-    view = copy(run)
+    view = Run(run.machine)
     scenario = copy(run.plan.scenario)
     own = [(number, event) for number, event in enumerate(scenario.events) if event.level == 0]
     kick = Arrival("intr", Place("start"), KICK_VECTOR)
@@ -92,7 +92,5 @@ def l0_view(run: NestedRun) -> Run:
     arrived = {new: run.arrived[number] for new, (number, _) in enumerate(own) if number in run.arrived}
     scenario.rounds = run.rounds
     view.arrived = arrived | {len(own) + index: step for index, step in enumerate(run.kicks)}
-    plan = copy(run.plan)
-    object.__setattr__(plan, "scenario", scenario)
-    view.plan = plan
+    view.plan = run.plan.as_of(scenario)
     return view

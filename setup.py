@@ -5,7 +5,11 @@ from their classes, which no interpreted class can. Their sources are installed 
 wherever its compiled module is missing, or with WORLDSWITCH_CORE=pure. Without mypy or a C compiler the build is pure
 Python, and says so.
 
+With WORLDSWITCH_COMPILE=coverage clang compiles them and has them count what they execute, for `worldswitch fuzz
+--guidance coverage`; without clang the build is as with 1, and says so.
+
     WORLDSWITCH_COMPILE=1 pip install .
+    WORLDSWITCH_COMPILE=coverage pip install .
     WORLDSWITCH_COMPILE=1 python setup.py build_ext --inplace
 """
 
@@ -18,7 +22,9 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-WANTED = os.environ.get("WORLDSWITCH_COMPILE") == "1"
+COVERAGE = os.environ.get("WORLDSWITCH_COMPILE") == "coverage"
+WANTED = COVERAGE or os.environ.get("WORLDSWITCH_COMPILE") == "1"
+COUNTERS = "-fsanitize-coverage=inline-8bit-counters,pc-table"
 
 MODULES = (
     "core/*", "kernel/*", "oracles/*", "oracles/architecture/*", "machine/compile", "machine/machine", "machine/run",
@@ -42,6 +48,14 @@ def missing() -> str:
     return "" if header.is_file() else str(header)
 
 
+def find_clang() -> str:
+    """The clang to compile with: $CC where it is one, else the first in PATH, plain or with its version; "" if none."""
+    named = (os.environ.get("CC") or "").split()[:1]
+    versions = (f"clang-{number}" for number in range(30, 11, -1))
+    wanted = (*(name for name in named if "clang" in name), "clang", *versions)
+    return next((name for name in wanted if shutil.which(name)), "")
+
+
 def extensions() -> list[Extension]:
     """The compiled modules; none in a pure build."""
     if not WANTED:
@@ -50,12 +64,22 @@ def extensions() -> list[Extension]:
     if lacking:
         print(f"worldswitch: not compiled, for want of {lacking}: a pure Python build", file=sys.stderr)
         return []
+    clang = find_clang() if COVERAGE else ""
+    if COVERAGE and not clang:
+        print("worldswitch: compiled without coverage, for want of clang", file=sys.stderr)
+    if clang:
+        os.environ["CC"], os.environ["LDSHARED"] = clang, f"{clang} -shared"
     from mypyc.build import mypycify
 
     files = sorted(
         path for pattern in MODULES for path in glob(f"src/worldswitch/{pattern}.py") if "__init__" not in path
     )
-    return list(mypycify(["--config-file=", *files], opt_level="3", group_name="worldswitch"))
+    modules = list(mypycify(["--config-file=", *files], opt_level="3", group_name="worldswitch"))
+    for module in modules:
+        if clang and module.name.endswith("__mypyc"):  # the one that holds the code of all
+            module.sources.append("src/worldswitch/fuzzing/native.c")
+            module.extra_compile_args = [*module.extra_compile_args, COUNTERS]  # mypycify gives all modules one list
+    return modules
 
 
 setup(ext_modules=extensions(), setup_requires=["mypy>=2.4,<2.5"] if WANTED else [])

@@ -3,6 +3,7 @@
 Both come from one installation with a compiled core; `WORLDSWITCH_CORE=pure` has it run from its sources.
 """
 
+import ctypes
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from worldswitch.core import compiled
+from worldswitch.fuzzing.counters import native_coverage
+from worldswitch.fuzzing.targets import Configuration, Target
 
 ROOT = Path(__file__).parents[2]
 RECORDS = Path(__file__).with_name("records.py")
@@ -107,3 +110,20 @@ def test_the_version_says_which_core_runs(tmp_path: Path) -> None:
     arguments = ("-m", "worldswitch.cli", "--version")
     assert run("", tmp_path, *arguments).stdout.endswith("(compiled core)\n")
     assert run("pure", tmp_path, *arguments).stdout.endswith("(pure Python core)\n")
+
+
+@pytest.mark.skipif(native_coverage() is None, reason="compiled without coverage: tox -e compiled-coverage")
+def test_the_compiled_core_counts_what_it_executes() -> None:
+    bounds = native_coverage()
+    assert bounds is not None
+    start, end, table, table_end = bounds
+    assert table_end - table == 2 * ctypes.sizeof(ctypes.c_size_t) * (end - start)
+    counters = (ctypes.c_uint8 * (end - start)).from_address(start)
+    target = Target(Configuration())
+    reached = []
+    for case in (bytes(target.codec.length), bytes(range(target.codec.length))):
+        ctypes.memset(start, 0, end - start)
+        target.run(case)
+        reached.append({number for number, count in enumerate(counters) if count})
+    assert all(len(numbers) > 1000 for numbers in reached)
+    assert min(len(reached[0] - reached[1]), len(reached[1] - reached[0])) > 20

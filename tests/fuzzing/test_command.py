@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from worldswitch.cli import main
+from worldswitch.core import compiled
+from worldswitch.fuzzing.counters import native_coverage
 
 pytest.importorskip("atheris", reason="fuzzing needs atheris")
 
@@ -60,3 +62,43 @@ def test_bad_input_is_one_line(
     assert out == ""
     assert line in err
     assert err.count("\n") == 1
+
+
+COUNTS = pytest.mark.skipif(
+    compiled() and native_coverage() is None, reason="this core does not count what it executes"
+)
+
+
+def units(out: str, *words: str) -> int:
+    """Inputs that a short campaign keeps."""
+    assert main(["fuzz", "--path", "linux-6.14", "--runs", "1000", "--out", out, *words]) == 0
+    return len(list(Path(out, "corpus", "world-switch").iterdir()))
+
+
+@COUNTS
+def test_coverage_of_the_core_keeps_inputs_besides_the_projection(here: Path) -> None:
+    joint, coverage, both = units("a"), units("b", "--guidance", "coverage"), units("c", "--guidance", "both")
+    assert min(joint, coverage) > 100
+    assert both > 1.1 * max(joint, coverage)
+
+
+@COUNTS
+def test_a_campaign_keeps_its_guidance(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fuzz", "--path", "linux-6.14", "--runs", "100", "--out", "out"]
+    assert main([*words, "--guidance", "coverage"]) == 0
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "holds a campaign with another target, paths, profile, options or guidance" in capsys.readouterr().err
+    assert main([*words, "--guidance", "coverage"]) == 0
+
+
+def test_a_core_that_does_not_count_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worldswitch.core.compiled", lambda: True)
+    monkeypatch.setattr("worldswitch.fuzzing.counters.native_coverage", lambda: None)
+    assert main(["fuzz", "--guidance", "both", "--runs", "10", "--out", "out"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "--guidance: the compiled core here does not count what it executes" in err
+    assert not (here / "out").exists()

@@ -89,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="scenario files to start from, such as corpus/world-switch",
     )
+    parser.add_argument(
+        "--guidance",
+        choices=("joint", "coverage", "both"),
+        default="joint",
+        help="what is interesting: a new point of the joint projection, new code of the core, or either "
+        "(default: %(default)s)",
+    )
     add_acknowledged_argument(parser)
     add_ci_arguments(parser)
     add_json_argument(parser)
@@ -97,12 +104,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run a campaign, then say what it found."""
     from worldswitch.ci.results import of_campaign, of_records, write
+    from worldswitch.core import compiled
     from worldswitch.fuzzing.acknowledged import read_acknowledged, sort
     from worldswitch.fuzzing.campaign import Campaign
+    from worldswitch.fuzzing.counters import native_coverage
     from worldswitch.fuzzing.fleet import Limits
     from worldswitch.fuzzing.lanes import make_lanes
     from worldswitch.fuzzing.live import Display
-    from worldswitch.fuzzing.targets import NAMES
+    from worldswitch.fuzzing.targets import JOINT, NAMES
     from worldswitch.paths.catalogue import IMPLEMENTATIONS
 
     profile, options = model_options(arguments)
@@ -111,8 +120,15 @@ def run(arguments: argparse.Namespace) -> int:
     pairs = [tuple(path_names([pair])) for pair in arguments.pair]
     targets = [word.strip() for given in arguments.target for word in given.split(",")] or [NAMES[0]]
     lanes = make_lanes(
-        targets, pairs or [tuple(path_names(arguments.path)) or IMPLEMENTATIONS], profile or "amd", options
-    )
+        targets, pairs or [tuple(path_names(arguments.path)) or IMPLEMENTATIONS], profile or "amd", options,
+        arguments.guidance,
+    )  # fmt: skip
+    if arguments.guidance != JOINT and compiled() and native_coverage() is None:
+        raise InputError(
+            "the compiled core here does not count what it executes: build it with WORLDSWITCH_COMPILE=coverage, or "
+            "set WORLDSWITCH_CORE=pure",
+            field="--guidance",
+        )
     for name in ("memory", "timeout"):
         if getattr(arguments, name) <= 0:
             raise InputError(f"must be more than 0, not {getattr(arguments, name)}", field=f"--{name}")

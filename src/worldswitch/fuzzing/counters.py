@@ -24,11 +24,15 @@ import ctypes
 import importlib
 import os
 import sys
+from importlib.util import find_spec
 from types import ModuleType
+
+from worldswitch.core import compiled
 
 MAX_POINTS = 1 << 20
 """More points than this cost more to scan after each execution than any target takes to run."""
 
+_NATIVE = "worldswitch__mypyc"  # the module that holds the compiled code of all
 _CORE = "atheris.core_with_libfuzzer"
 _MUTATOR = "atheris.custom_mutator"
 _CROSSOVER = "atheris.custom_crossover"
@@ -87,17 +91,43 @@ class Features:
         # same in every run; flag 0 says that no point is a function's entry, which libFuzzer would try to name.
         table = (ctypes.c_size_t * (2 * self.size))()
         table[::2] = list(range(1, self.size + 1))
-        for name, array in (
-            ("__sanitizer_cov_8bit_counters_init", counters),
-            ("__sanitizer_cov_pcs_init", table),
-        ):
-            function = libfuzzer[name]
-            function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-            function.restype = None
-            start = ctypes.addressof(array)
-            function(start, start + ctypes.sizeof(array))
+        bounds = [(start := ctypes.addressof(array), start + ctypes.sizeof(array)) for array in (counters, table)]
+        _hand_over(libfuzzer, *bounds[0], *bounds[1])
         self._pinned = (counters, table)
         _registered.append(self._pinned)
+
+
+def _hand_over(libfuzzer: ctypes.CDLL, counters: int, counters_end: int, table: int, table_end: int) -> None:
+    for name, *bounds in (
+        ("__sanitizer_cov_8bit_counters_init", counters, counters_end),
+        ("__sanitizer_cov_pcs_init", table, table_end),
+    ):
+        function = libfuzzer[name]
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+        function.restype = None
+        function(*bounds)
+
+
+def native_coverage() -> tuple[int, int, int, int] | None:
+    """Where the compiled core counts what it executes: addresses of the counters, their end, their table, its end.
+
+    None where the core is pure, or was not compiled with ``WORLDSWITCH_COMPILE=coverage`` (``native.c``).
+    """
+    spec = find_spec(_NATIVE) if compiled() else None
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        known = (ctypes.c_size_t * 4).in_dll(ctypes.CDLL(spec.origin), "worldswitch_coverage")
+    except ValueError:
+        return None
+    return known[0], known[1], known[2], known[3]
+
+
+def register_coverage(*, mutator: bool = False, crossover: bool = False) -> None:
+    """Hands the compiled core's own counters to libFuzzer, where it has any; like `Features.register`."""
+    bounds = native_coverage()
+    if bounds is not None:
+        _hand_over(load_libfuzzer(mutator=mutator, crossover=crossover), *bounds)
 
 
 def spread(key: int, points: int) -> int:

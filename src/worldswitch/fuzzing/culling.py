@@ -10,6 +10,7 @@ from worldswitch.fuzzing.chores import Cull
 from worldswitch.fuzzing.helper import Helper
 from worldswitch.fuzzing.ledger import CULL, Ledger, Slice
 from worldswitch.fuzzing.store import Store
+from worldswitch.fuzzing.targets import JOINT
 
 FROM: Final = 256
 """A corpus of fewer inputs is not minimised; a larger one is, whenever it has grown by half since the last time."""
@@ -27,7 +28,9 @@ class Culling:
         self.piece: Slice | None = None
 
     def due(self, target: str) -> bool:
-        """Whether a target's corpus has grown enough."""
+        """Whether a target's corpus has grown enough; where coverage guides it nothing else says what it reaches."""
+        if any(lane.configuration.guidance != JOINT for lane in self._ledger.lanes.values()):
+            return False
         size = self._ledger.corpus_size(target)
         return self.piece is None and size >= FROM and size > GROWTH * self._ledger.culled_at(target)
 

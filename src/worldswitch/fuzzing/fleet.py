@@ -13,12 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from worldswitch.core import compiled
 from worldswitch.errors import InputError
 from worldswitch.fuzzing import slices, units
 from worldswitch.fuzzing.engine import common_flags, scratch_directory
 from worldswitch.fuzzing.harness import Build, Job
 from worldswitch.fuzzing.lanes import Lane
 from worldswitch.fuzzing.ledger import Count, Slice
+from worldswitch.fuzzing.targets import JOINT, Configuration
 from worldswitch.fuzzing.worker import Inbox, Worker
 
 SLACK_SECONDS: Final = 15.0
@@ -30,6 +32,9 @@ START_SECONDS: Final = 120.0
 
 CRASHES: Final = "crashes"
 SCRATCH: Final = ".scratch"
+
+CORE_PACKAGES: Final = ("worldswitch.core", "worldswitch.kernel", "worldswitch.machine")
+"""What the coverage of the core's code is of, where atheris instruments it."""
 
 BUILD: Build = slices.build
 """What makes the harness of a slice; tests put another in its place."""
@@ -165,7 +170,7 @@ def start(piece: Slice, lane: Lane, directory: Path, names: list[str], cases: in
                 f"-seed={piece.seed}",
                 f"-runs={cases}",
             ),
-            instrument=(),
+            instrument=instrumented(lane.configuration),
             status=str(scratch / "status"),
             parent=os.getpid(),
         )
@@ -178,6 +183,11 @@ def start(piece: Slice, lane: Lane, directory: Path, names: list[str], cases: in
         cleanup.close()
         raise
     return Crew(piece, lane, worker, inbox, incoming, cases, cleanup, moved=time.monotonic())
+
+
+def instrumented(configuration: Configuration) -> tuple[str, ...]:
+    """The packages that atheris instruments: none for the joint projection, and none of a compiled core."""
+    return () if configuration.guidance == JOINT or compiled() else CORE_PACKAGES
 
 
 class Signals:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import NoReturn, cast
 
-from worldswitch.fuzzing.counters import Features, load_libfuzzer
+from worldswitch.fuzzing.counters import Features, load_libfuzzer, register_coverage
 
 OneInput = Callable[[bytes], object]
 """Executes one input. What it returns is ignored; an exception ends the run as a crash, `Stop` as a success."""
@@ -65,12 +65,16 @@ class Stop(Exception):  # noqa: N818 - a request, not an error
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """A target for libFuzzer: ``features`` guide it where given, ``mutator`` and ``crossover`` replace its own."""
+    """A target for libFuzzer: ``features`` guide it where given, ``mutator`` and ``crossover`` replace its own.
+
+    With ``coverage`` what a compiled core counts of itself guides it too, where it does.
+    """
 
     one_input: OneInput
     mutator: Mutator | None = None
     crossover: Crossover | None = None
     features: Features | None = None
+    coverage: bool = False
 
 
 Build = Callable[..., Harness]
@@ -163,6 +167,8 @@ def _setup(argv: Sequence[str], harness: Harness, one_input: OneInput) -> Module
         harness.features.register(mutator=mutator, crossover=crossover)
     else:
         load_libfuzzer(mutator=mutator, crossover=crossover)
+    if harness.coverage:
+        register_coverage(mutator=mutator, crossover=crossover)
     atheris = importlib.import_module("atheris")
     atheris.Setup(list(argv), one_input, custom_mutator=harness.mutator, custom_crossover=harness.crossover)
     return atheris

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worldswitch.errors import InputError
-from worldswitch.fuzzing.targets import NAMES, ON_PATHS, Configuration, Target
+from worldswitch.fuzzing.targets import JOINT, NAMES, ON_PATHS, Configuration, Target
 
 ALL: Final = "all"
 
@@ -94,6 +94,7 @@ def make_lanes(
     pairs: Sequence[tuple[str, ...]],
     profile: str,
     options: tuple[tuple[str, str], ...],
+    guidance: str = JOINT,
 ) -> list[Lane]:
     """Every target on every tuple of paths that it runs on; raises ``InputError`` for names that do not exist.
 
@@ -104,7 +105,7 @@ def make_lanes(
     lanes: list[Lane] = []
     for target in wanted:
         for paths in pairs if target in ON_PATHS else (every,):
-            configuration = Configuration(target, paths, profile, options)
+            configuration = Configuration(target, paths, profile, options, guidance)
             made = Target(configuration)
             name = target if len(pairs) == 1 or target not in ON_PATHS else f"{target}:{'+'.join(made.path_names)}"
             if any(lane.name == name for lane in lanes):
@@ -119,4 +120,6 @@ def describe(lanes: Sequence[Lane], profile: str, options: tuple[tuple[str, str]
     for lane in lanes:
         paths = lane.configuration.paths if lane.configuration.target == "edits" else lane.target.path_names
         described[lane.name] = {"target": lane.configuration.target, "paths": list(paths)}
-    return {"lanes": described, "profile": profile, "options": dict(options)}
+    description = {"lanes": described, "profile": profile, "options": dict(options)}
+    guidance = lanes[0].configuration.guidance if lanes else JOINT
+    return description if guidance == JOINT else {**description, "guidance": guidance}

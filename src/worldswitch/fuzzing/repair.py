@@ -93,7 +93,7 @@ def _as_described(state: dict[str, Any], description: dict[str, Any]) -> dict[st
 def _compare(known: dict[str, Any], description: dict[str, Any], path: Path) -> None:
     if known != description:
         raise InputError(
-            "holds a campaign with another target, paths, profile or options; name another --out", str(path)
+            "holds a campaign with another target, paths, profile, options or guidance; name another --out", str(path)
         )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from worldswitch.fuzzing.harness import Harness, Send
 from worldswitch.fuzzing.mutate import Mutator
 from worldswitch.fuzzing.projection import SIZE
-from worldswitch.fuzzing.targets import Configuration, Target, features
+from worldswitch.fuzzing.targets import COVERAGE, JOINT, Configuration, Target, features
 
 PULSE: Final = 128
 """Cases between two messages with counts."""
@@ -22,6 +22,7 @@ def build(send: Send, configuration: Configuration, cases: int) -> Harness:
 
     target = Target(configuration)
     mutator = Mutator(target.codec)
+    joint = configuration.guidance != COVERAGE
     points = Features(SIZE)
     buffer = points.buffer
     counts: dict[tuple[str, str], list[int]] = {}  # signature and path to cases and the last of them
@@ -31,8 +32,9 @@ def build(send: Send, configuration: Configuration, cases: int) -> Harness:
         nonlocal executions
         executions += 1
         judged, hits = target.execute(data)
-        for point in features(judged):
-            buffer[point] = 1
+        if joint:
+            for point in features(judged):
+                buffer[point] = 1
         shown = set()
         for path, finding in hits:
             key = (finding.signature, path)
@@ -58,4 +60,7 @@ def build(send: Send, configuration: Configuration, cases: int) -> Harness:
         if executions % PULSE == 0 or executions >= cases:
             send({"at": executions, "counts": [[*key, *count] for key, count in counts.items()]})
 
-    return Harness(one_input, mutator.mutate_or_draw, mutator.cross_or_draw, points)
+    return Harness(
+        one_input, mutator.mutate_or_draw, mutator.cross_or_draw, points if joint else None,
+        coverage=configuration.guidance != JOINT,
+    )  # fmt: skip

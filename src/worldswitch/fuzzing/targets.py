@@ -28,6 +28,11 @@ NAMES: Final = ("world-switch", "sequence", "nested", "edits")
 ON_PATHS: Final = ("world-switch", "nested")
 """Targets that run on entry paths."""
 
+JOINT: Final = "joint"
+COVERAGE: Final = "coverage"
+GUIDANCE: Final = (JOINT, COVERAGE, "both")
+"""What guides a campaign: the joint projection, the coverage of the core's code, or both."""
+
 PROGRAM: Final = "program"
 """What results call the path of a free host program."""
 
@@ -52,16 +57,17 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Which target, on which paths, in which processor model."""
+    """Which target, on which paths, in which processor model; and what guides its campaigns."""
 
     target: str = NAMES[0]
     paths: tuple[str, ...] = IMPLEMENTATIONS
     profile: str = "amd"
     options: tuple[tuple[str, str], ...] = ()
+    guidance: str = JOINT
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         """Made anew where it is unpickled: a frozen compiled object takes no state (mypyc)."""
-        return Configuration, (self.target, self.paths, self.profile, self.options)
+        return Configuration, (self.target, self.paths, self.profile, self.options, self.guidance)
 
 
 class Target:

@@ -3,11 +3,12 @@
 A goal is a piece of a run that really was: a #VMEXIT with some of what it reported, handlers entered later, a #VMEXIT
 after that with some of what it reported, and how the run ended. The runs are of random cases with few slots set or
 many. A goal is *deep*: a million uniformly random cases do not meet it, for what they meet needs no guidance. Of a
-*staged* one (`STAGED`) the first exit alone is rare already; a *broad* one (`BROAD`) asks for more on its way. Both
-lists hold numbers that draw the cases again. The halves `chosen_on` and `held_out` take turns.
+*staged* one the first exit alone is rare already; a *broad* one asks for more on its way. `CHOSEN_ON` and `HELD_OUT`
+hold the numbers that draw the cases again, of broad goals and of staged ones.
 
-    python benchmarks/goals.py              prints the goals
-    python benchmarks/goals.py --choose 24  draws the numbers again: prints what BROAD and STAGED should hold
+    python benchmarks/goals.py                              prints the goals
+    python benchmarks/goals.py --choose 24                  draws numbers anew: prints what CHOSEN_ON should hold
+    python benchmarks/goals.py --choose 24 --from 2000000   the same of HELD_OUT
 """
 
 import argparse
@@ -31,14 +32,20 @@ from worldswitch.machine.stretch import Stretches
 from worldswitch.paths.catalogue import find
 
 PATH: Final = "linux-6.1"
-BROAD: Final = (
-    1788, 10444, 19152, 19420, 34908, 40372, 1297, 2013, 3093, 3169, 7945, 8729, 214, 2494, 3566, 5018, 5726,
-    5902, 79, 95, 131, 227, 235, 531,
+CHOSEN_ON: Final = (
+    (1788, 10444, 19152, 19420, 34908, 40372, 1297, 2013, 3093, 3169, 7945, 8729, 214, 2494, 3566, 5018, 5726,
+     5902, 79, 95, 131, 227, 235, 531),
+    (1172, 1212, 5952, 7084, 9148, 21356, 165, 1401, 1589, 1781, 3093, 7673, 1094, 1238, 1530, 2998, 3158, 4118,
+     283, 799, 1983, 2155, 3355, 4211),
 )  # fmt: skip
-STAGED: Final = (
-    1172, 1212, 5952, 7084, 9148, 21356, 165, 1401, 1589, 1781, 3093, 7673, 1094, 1238, 1530, 2998, 3158, 4118,
-    283, 799, 1983, 2155, 3355, 4211,
+HELD_OUT: Final = (
+    (2004656, 2005680, 2005944, 2007956, 2026436, 2026692, 2002353, 2003537, 2003593, 2003613, 2005241, 2009321,
+     2000354, 2001538, 2002062, 2002378, 2003998, 2004006, 2000043, 2000439, 2000627, 2000899, 2000983, 2001219),
+    (2000640, 2000956, 2005680, 2007000, 2007652, 2008544, 2002309, 2003197, 2003537, 2004689, 2006977, 2007253,
+     2000794, 2002026, 2002290, 2002334, 2002662, 2003046, 2001367, 2001691, 2002207, 2003311, 2003811, 2003919),
 )  # fmt: skip
+"""Drawn when mutator and projection were settled, and looked at once."""
+
 SLOTS_SET: Final = (8, 16, 32, 64)
 """Of the slots of a witness, how many are set by chance at most, the others being left at their default."""
 
@@ -184,24 +191,21 @@ def goal_of(number: int, staged: bool, core: Core) -> Goal | None:
 
 
 @cache
-def _goals() -> tuple[tuple[Goal, ...], ...]:
-    core = Core()
-    return tuple(
-        tuple(goal for goal in (goal_of(number, staged, core) for number in numbers) if goal)
-        for staged, numbers in ((False, BROAD), (True, STAGED))
-    )
-
-
 def chosen_on() -> tuple[Goal, ...]:
-    """The half that projection and mutator were chosen on."""
-    broad, staged = _goals()
-    return broad[::2] + staged[::2]
+    """Those that projection and mutator were chosen on."""
+    return _goals(*CHOSEN_ON)
 
 
+@cache
 def held_out() -> tuple[Goal, ...]:
-    """The half that is reported."""
-    broad, staged = _goals()
-    return broad[1::2] + staged[1::2]
+    """Those that are reported."""
+    return _goals(*HELD_OUT)
+
+
+def _goals(broad: Iterable[int], staged: Iterable[int]) -> tuple[Goal, ...]:
+    core = Core()
+    drawn = [goal_of(number, False, core) for number in broad] + [goal_of(number, True, core) for number in staged]
+    return tuple(goal for goal in drawn if goal)
 
 
 def _met(numbers: Iterable[int], staged: bool, cases: int, seed: int) -> dict[int, tuple[int, bool]]:
@@ -221,13 +225,16 @@ def _met(numbers: Iterable[int], staged: bool, cases: int, seed: int) -> dict[in
     return {number: (firsts[number], number in met) for number in numbers}
 
 
-def choose(staged: bool, wanted: int) -> list[int]:
-    """The first ``wanted`` numbers that draw a deep goal, as many of each of `SLOTS_SET`."""
+def choose(staged: bool, wanted: int, first: int) -> list[int]:
+    """The first ``wanted`` numbers from ``first`` on that draw a deep goal, as many of each of `SLOTS_SET`.
+
+    ``first`` is a multiple of the length of `SLOTS_SET`.
+    """
     core = Core()
     share = wanted // len(SLOTS_SET)
     candidates: list[int] = []
     for kind in range(len(SLOTS_SET)):
-        fitting = (n for n in count(kind, len(SLOTS_SET)) if goal_of(n, staged, core))
+        fitting = (n for n in count(first + kind, len(SLOTS_SET)) if goal_of(n, staged, core))
         candidates += islice(fitting, CANDIDATES * share)
     with ProcessPoolExecutor(PROCESSES) as pool:
         parts = list(pool.map(partial(_met, candidates, staged, MISSED_BY // PROCESSES), range(PROCESSES)))
@@ -248,10 +255,12 @@ def choose(staged: bool, wanted: int) -> list[int]:
 def main() -> None:
     """Prints the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--choose", type=int, metavar="N", help="draw N of them again")
+    parser.add_argument("--choose", type=int, metavar="N", help="draw N of each kind anew")
+    parser.add_argument("--from", type=int, default=0, dest="first", metavar="NUMBER", help="the first number to try")
     arguments = parser.parse_args()
     if arguments.choose:
-        print(choose(False, arguments.choose), choose(True, arguments.choose), sep="\n")
+        for staged in (False, True):
+            print(choose(staged, arguments.choose, arguments.first))
         return
     for title, half in (("chosen on", chosen_on()), ("held out", held_out())):
         print(f"{title}:")

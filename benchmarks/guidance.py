@@ -7,13 +7,17 @@ Every method runs the same core on the same path, without oracles, until it has 
 that was not met counts with the whole time, which flatters a method that meets few. Methods are
 
     campaign, edits     the mutator of campaigns, or only its edits of what was kept; ``:NAME`` is a projection of
-                        ``projections.py``
+                        ``projections.py``, or ``coverage`` of the core's code, or ``both``, that and ``joint``
     raw-bytes, stock    libFuzzer's own mutator, with our projection, or with the instrumentation of atheris
     new-cases           what a campaign draws without looking at feedback
-    one-density         the same with one density for all slots of a case, instead of one for each group of them
+    one-density, rounds-thinned, programs-thinned
+                        the same without one of its rules: one density for all slots of a case, instead of one for each
+                        group of them; the number of rounds returns to one as often as any slot to its default; a
+                        guest's program is shortened at random
     uniform, hypothesis random cases, every slot by chance, and drawn by Hypothesis
 
-The core is the one that is installed. ``stock`` needs the pure one, and so does whatever is compared with it.
+The core is the one that is installed. ``stock`` needs the pure one, and so does whatever is compared with it; coverage
+needs it as well, or one compiled with WORLDSWITCH_COMPILE=coverage.
 """
 
 import argparse
@@ -40,14 +44,23 @@ from projections import PROJECTIONS
 from worldswitch.core import compiled
 from worldswitch.fuzzing.counters import Features
 from worldswitch.fuzzing.engine import fuzz
+from worldswitch.fuzzing.fleet import CORE_PACKAGES
 from worldswitch.fuzzing.harness import Harness, Send, Stop
-from worldswitch.fuzzing.mutate import Mutator
+from worldswitch.fuzzing.mutate import THINNING, Mutator, slot_groups, thinned
+from worldswitch.fuzzing.targets import COVERAGE, GUIDANCE
 from worldswitch.machine.run import Run
 
+Groups = list[tuple[list[int], tuple[int, ...]]]
 SETS: Final[dict[str, Callable[[], tuple[Goal, ...]]]] = {"chosen-on": chosen_on, "held-out": held_out}
-BLIND: Final = ("new-cases", "one-density", "uniform", "hypothesis")
+WITHOUT: Final[dict[str, Callable[[list[str]], Groups]]] = {
+    "one-density": lambda names: [(list(range(len(names))), THINNING)],
+    "rounds-thinned": lambda names: [*thinned(slot_groups(names), names), ([names.index("rounds")], THINNING)],
+    "programs-thinned": lambda names: [(group, THINNING) for group, _ in thinned(slot_groups(names), names)],
+}
+"""The groups of slots that new cases have without one of their rules."""
+
+BLIND: Final = ("new-cases", *WITHOUT, "uniform", "hypothesis")
 METHODS: Final = ("campaign", "edits", "raw-bytes", "stock", *BLIND)
-INSTRUMENTED: Final = ("worldswitch.core", "worldswitch.kernel", "worldswitch.machine")
 LOOK_EVERY: Final = 64
 
 Found = dict[str, tuple[int, float]]
@@ -80,14 +93,20 @@ class Hunt:
         return not self.left or (self.executions % LOOK_EVERY == 0 and time.process_time() > self.end)
 
 
+def covered(method: str) -> bool:
+    """Whether the coverage of the core's code guides a method."""
+    kind, _, name = method.partition(":")
+    return kind == "stock" or name in GUIDANCE[1:]
+
+
 def build(send: Send, method: str, goals: str, seconds: float) -> Harness:
     """The harness of a guided method, in the fuzzing process."""
     kind, _, name = method.partition(":")
     core = Core()
     codec, execute = core.codec, core.run
     hunt = Hunt(goals, seconds, lambda *found: send(list(found)))
-    project, size = PROJECTIONS[name or "joint"]
-    features = None if kind == "stock" else Features(size)
+    project, size = PROJECTIONS["joint" if covered(method) or not name else name]
+    features = None if kind == "stock" or name == COVERAGE else Features(size)
 
     def one_input(data: bytes) -> None:
         run = execute(data)
@@ -100,10 +119,10 @@ def build(send: Send, method: str, goals: str, seconds: float) -> Harness:
 
     mutator = Mutator(codec)
     if kind == "campaign":
-        return Harness(one_input, mutator.mutate_or_draw, mutator.cross_or_draw, features)
+        return Harness(one_input, mutator.mutate_or_draw, mutator.cross_or_draw, features, coverage=covered(method))
     if kind == "edits":
-        return Harness(one_input, mutator.mutate, mutator.crossover, features)
-    return Harness(one_input, None, None, features)
+        return Harness(one_input, mutator.mutate, mutator.crossover, features, coverage=covered(method))
+    return Harness(one_input, None, None, features, coverage=covered(method))
 
 
 def guided(method: str, goals: str, seconds: float, seed: int, flags: tuple[str, ...]) -> Found:
@@ -118,7 +137,7 @@ def guided(method: str, goals: str, seconds: float, seed: int, flags: tuple[str,
         result = fuzz(
             build, (method, goals, seconds), corpus=Path(directory, "corpus"), artifacts=Path(directory, "artifacts"),
             seeds=[bytes(length)], seed=seed, max_len=length, on_message=message, seconds=10 * seconds, flags=flags,
-            instrument=INSTRUMENTED if method == "stock" else (),
+            instrument=CORE_PACKAGES if covered(method) and not compiled() else (),
         )  # fmt: skip
     if result.failure:
         raise RuntimeError(result.failure.traceback)
@@ -149,8 +168,8 @@ def blind(method: str, goals: str, seconds: float, seed: int) -> Found:
             test()
     else:
         rng, mutator = random.Random(seed), Mutator(codec)
-        if method == "one-density":
-            mutator._groups = [list(range(codec.length))]
+        if method in WITHOUT:
+            mutator._groups = WITHOUT[method]([slot.name for slot in codec.slots])
         while not hunt.look(
             execute(rng.randbytes(codec.length) if method == "uniform" else mutator.draw(rng.getrandbits(32)))
         ):
@@ -185,6 +204,10 @@ def table(results: dict[str, list[Found]], goals: str, seconds: float) -> str:
     middle = {method: statistics.median(medians[method]) for method in methods}
     totals = {
         "median": [f"{middle[method]:.1f}" for method in methods],
+        f"goals on which {methods[0]} is behind": [
+            str(sum(theirs < ours for ours, theirs in zip(medians[methods[0]], medians[method], strict=True)))
+            for method in methods
+        ],
         f"to the median of {methods[0]}": [f"{middle[method] / middle[methods[0]]:.1f}" for method in methods],
         "met, of all runs": [
             f"{sum(len(found) - 1 for found in results[method])}/{len(results[method]) * len(SETS[goals]())}"
@@ -253,8 +276,8 @@ def main() -> None:
         arguments.log, tuple(arguments.flags.split()),
     )  # fmt: skip
     core = "compiled" if compiled() else "pure"
-    rounds = min(map(len, results.values()))
-    seeds = f"medians of {rounds} seeds" if rounds > 1 else "1 seed"
+    rounds = sorted({len(founds) for founds in results.values()})
+    seeds = f"medians of {' or '.join(map(str, rounds))} seeds" if rounds != [1] else "1 seed"
     text = (
         f"Seconds to each goal, {seeds}, {arguments.seconds:.0f} s each, {core} core. In brackets: "
         f"in how many runs it was met, where not in all.\n\n{table(results, arguments.goals, arguments.seconds)}"

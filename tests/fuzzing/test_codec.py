@@ -142,6 +142,20 @@ def test_groups_are_thinned_each_for_itself() -> None:
     assert {(True, False), (False, True), (True, True), (False, False)} <= shapes
 
 
+def test_rounds_are_never_thinned_and_a_program_is_whole_or_the_plain_one() -> None:
+    codec = CODECS["world-switch"]
+    names = [slot.name for slot in codec.slots]
+    mutator = Mutator(codec)
+    rows = [codec.canonical(mutator.draw(seed)) for seed in range(600)]
+    one_round = sum(row[names.index("rounds")] == 0 for row in rows)
+    assert 600 / 8 * 0.6 < one_round < 600 / 8 * 1.4
+    lengths = [
+        sum(row[n] > 0 for n, name in enumerate(names) if name in {f"guest{k}" for k in range(6)}) for row in rows
+    ]
+    assert {0, 6} <= set(lengths) <= {0, 3, 4, 5, 6}
+    assert lengths.count(0) > 150
+
+
 def test_most_cases_are_new_and_some_are_edits() -> None:
     """An edit is near its parent, a new case is not."""
     codec = CODECS["world-switch"]

@@ -20,6 +20,12 @@ Which density finds a defect soonest differs by a factor of ten from one defect 
 one wants every gate set and no event from outside, another the reverse.
 """
 
+WHOLE: Final = (0, 256)
+"""The same of a guest's program: chance's or the plain one. Shortened at random it mostly ends early."""
+
+NEVER_THINNED: Final = ("rounds",)
+"""A later round hides nothing of those before it: what one round shows, two show as well."""
+
 DENSE: Final = 32
 FRESH: Final = 2048
 """Of the first calls of a run, how many give uniform cases, and how many new ones at all.
@@ -34,7 +40,7 @@ EDITED_EVERY: Final = 1 << EDITED_BITS
 
 SELDOM: Final = {
     "invalid": (1, 8), "rebooting": (1, 3), "cpu.rax": (1, 4), "cpu.cpl": (1, 4), "guest.tf": (1, 3), "cpu.tf": (1, 2),
-    "guest.rip": (1, 3), "l1.tf": (1, 2), "l2.tf": (1, 2),
+    "guest.rip": (1, 3), "l1.tf": (1, 2), "l2.tf": (1, 2), "guest.if": (1, 4),
 }  # fmt: skip
 """Slots whose choices end a case early or drown the rest: the first such choice, and one in how many draws keeps it."""
 
@@ -52,6 +58,15 @@ def slot_groups(names: list[str]) -> list[list[int]]:
     return list(groups.values())
 
 
+def thinned(groups: list[list[int]], names: list[str]) -> list[tuple[list[int], tuple[int, ...]]]:
+    """The groups of which a new case thins some, each with the densities to choose from."""
+    return [
+        (group, WHOLE if names[group[0]] == "guest0" else THINNING)
+        for group in groups
+        if names[group[0]] not in NEVER_THINNED
+    ]
+
+
 class Mutator:
     """The custom mutator and crossover of one codec, in the form that `fuzzing.engine` takes."""
 
@@ -63,7 +78,7 @@ class Mutator:
         self._programs = [number for number, slot in enumerate(codec.slots) if slot.name.startswith(("guest", "host"))]
         self._programs = [number for number in self._programs if codec.slots[number].name[-1].isdigit()]
         names = [slot.name for slot in codec.slots]
-        self._groups = slot_groups(names)
+        self._groups = thinned(slot_groups(names), names)
         self._seldom = [(names.index(name), *rule) for name, rule in SELDOM.items() if name in names]
         self._vnmi = names.index("vnmi") if {"vnmi", "intercepts.events"} <= set(names) else -1
         self._events = names.index("intercepts.events") if self._vnmi >= 0 else -1
@@ -100,8 +115,8 @@ class Mutator:
         if not rng.getrandbits(2):
             return bytes(row)
         chance = rng.randbytes(self._length)
-        for group in self._groups:
-            thin = THINNING[int(rng.random() * len(THINNING))]
+        for group, densities in self._groups:
+            thin = densities[int(rng.random() * len(densities))]
             for number in group:
                 if chance[number] < thin:
                     row[number] = 0

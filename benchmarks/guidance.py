@@ -62,6 +62,8 @@ WITHOUT: Final[dict[str, Callable[[list[str]], Groups]]] = {
 BLIND: Final = ("new-cases", *WITHOUT, "uniform", "hypothesis")
 METHODS: Final = ("campaign", "edits", "raw-bytes", "stock", *BLIND)
 LOOK_EVERY: Final = 64
+LEAST: Final = 0.1
+"""Seconds: what a shorter time counts as in a mean, being one of start-up."""
 
 Found = dict[str, tuple[int, float]]
 """Goal to executions and seconds; ``executions`` to those of the whole run."""
@@ -141,6 +143,8 @@ def guided(method: str, goals: str, seconds: float, seed: int, flags: tuple[str,
         )  # fmt: skip
     if result.failure:
         raise RuntimeError(result.failure.traceback)
+    if "executions" not in found:
+        raise RuntimeError(f"{method} was ended: {result.outcome}")
     return found
 
 
@@ -192,18 +196,23 @@ def table(results: dict[str, list[Found]], goals: str, seconds: float) -> str:
     methods = list(results)
     lines = [f"| goal | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
     medians: dict[str, list[float]] = {method: [] for method in methods}
+    times: dict[str, list[float]] = {method: [] for method in methods}
     for goal in map(str, SETS[goals]()):
         row = []
         for method in methods:
-            times = [found.get(goal, (0, seconds))[1] for found in results[method]]
+            seen = [found.get(goal, (0, seconds))[1] for found in results[method]]
             met = sum(goal in found for found in results[method])
-            medians[method].append(statistics.median(times))
+            medians[method].append(statistics.median(seen))
+            times[method] += seen
             cell = f"{medians[method][-1]:.1f}" if medians[method][-1] < seconds else "never"
-            row.append(cell + (f" ({met}/{len(times)})" if met < len(times) else ""))
+            row.append(cell + (f" ({met}/{len(seen)})" if met < len(seen) else ""))
         lines.append(f"| {goal} | {' | '.join(row)} |")
     middle = {method: statistics.median(medians[method]) for method in methods}
     totals = {
         "median": [f"{middle[method]:.1f}" for method in methods],
+        "geometric mean": [
+            f"{statistics.geometric_mean(max(LEAST, time) for time in times[method]):.1f}" for method in methods
+        ],
         f"goals on which {methods[0]} is behind": [
             str(sum(theirs < ours for ours, theirs in zip(medians[methods[0]], medians[method], strict=True)))
             for method in methods
@@ -222,9 +231,19 @@ def table(results: dict[str, list[Found]], goals: str, seconds: float) -> str:
 
 
 def measure(
-    methods: Iterable[str], goals: str, seconds: float, seeds: int, jobs: int, log: Path | None, flags: tuple[str, ...]
+    methods: Iterable[str],
+    goals: str,
+    seconds: float,
+    seeds: int,
+    jobs: int,
+    log: Path | None,
+    flags: tuple[str, ...],
+    logged: bool,
 ) -> dict[str, list[Found]]:
-    """Every method with every seed, the seeds as rounds; what ``log`` holds already is not run again."""
+    """Every method with every seed, the seeds as rounds; what ``log`` holds already is not run again.
+
+    With ``logged`` nothing is run at all.
+    """
     results: dict[str, list[Found]] = {method: [] for method in methods}
     done: set[tuple[str, int]] = set()
     for line in log.read_text(encoding="utf-8").splitlines() if log and log.exists() else ():
@@ -243,7 +262,7 @@ def measure(
             pool.submit(run, method, seed): (method, seed)
             for seed in range(1, seeds + 1)
             for method in results
-            if (method, seed) not in done
+            if (method, seed) not in done and not logged
         }
         for future in as_completed(started):
             method, seed = started[future]
@@ -264,6 +283,7 @@ def main() -> None:
     parser.add_argument("--flags", default="", help="more flags for libFuzzer")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--log", type=Path, help="a file of finished runs, to go on where a run was stopped")
+    parser.add_argument("--logged", action="store_true", help="run nothing: the table of what the log holds")
     parser.add_argument("--write", type=Path, help="the document whose table of these goals and this core to replace")
     parser.add_argument("--blind", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
@@ -273,7 +293,7 @@ def main() -> None:
         return
     results = measure(
         arguments.methods.split(","), arguments.goals, arguments.seconds, arguments.seeds, arguments.jobs,
-        arguments.log, tuple(arguments.flags.split()),
+        arguments.log, tuple(arguments.flags.split()), arguments.logged,
     )  # fmt: skip
     core = "compiled" if compiled() else "pure"
     rounds = sorted({len(founds) for founds in results.values()})

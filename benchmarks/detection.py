@@ -119,6 +119,8 @@ def guided(name: str, method: str, seconds: float, seed: int) -> Found:
         )  # fmt: skip
     if result.failure:
         raise RuntimeError(result.failure.traceback)
+    if "executions" not in found:
+        raise RuntimeError(f"{method} was ended: {result.outcome}")
     return found
 
 

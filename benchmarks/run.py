@@ -275,11 +275,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of processor time for each configuration and round")
-    parser.add_argument("--compiled", type=Path, help="a source directory that is built in place")
+    parser.add_argument("--compiled", type=Path, help="a src directory whose core is built in place")
     parser.add_argument("--write", type=Path, help="the document to write the tables into")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--growth", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.compiled and not list(arguments.compiled.glob("worldswitch/core/*.so")):
+        parser.error(f"--compiled: no compiled core in {arguments.compiled}")
     if arguments.child:
         print(json.dumps(child(*arguments.child, arguments.seconds)))
         return

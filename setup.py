@@ -56,15 +56,14 @@ def find_clang() -> str:
     return next((name for name in wanted if shutil.which(name)), "")
 
 
-def extensions() -> list[Extension]:
-    """The compiled modules; none in a pure build."""
+def extensions(clang: str) -> list[Extension]:
+    """The compiled modules; none in a pure build. With a clang they count what they execute."""
     if not WANTED:
         return []
     lacking = missing()
     if lacking:
         print(f"worldswitch: not compiled, for want of {lacking}: a pure Python build", file=sys.stderr)
         return []
-    clang = find_clang() if COVERAGE else ""
     if COVERAGE and not clang:
         print("worldswitch: compiled without coverage, for want of clang", file=sys.stderr)
     if clang:
@@ -82,4 +81,11 @@ def extensions() -> list[Extension]:
     return modules
 
 
-setup(ext_modules=extensions(), setup_requires=["mypy>=2.4,<2.5"] if WANTED else [])
+CLANG = find_clang() if COVERAGE else ""
+
+setup(
+    ext_modules=extensions(CLANG),
+    setup_requires=["mypy>=2.4,<2.5"] if WANTED else [],
+    # A directory of its own: what another compiler left behind would be taken for up to date.
+    options={"build": {"build_base": "build/coverage"}} if CLANG else {},
+)

@@ -84,22 +84,19 @@ def test_without_a_compiler_the_build_is_pure_and_says_so(tmp_path: Path) -> Non
     assert not list(tmp_path.rglob("*.so"))
 
 
-def test_the_pure_core_can_be_asked_for_and_nothing_else() -> None:
-    command = [sys.executable, "-m", "worldswitch.cli"]
-    pure = subprocess.run(
-        [*command, "--version"],
-        env={**os.environ, "WORLDSWITCH_CORE": "pure"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert pure.stdout.endswith("(pure Python core)\n")
-    other = subprocess.run(
-        [*command, "--version"],
-        env={**os.environ, "WORLDSWITCH_CORE": "fast"},
+def version_of(core: str) -> subprocess.CompletedProcess[str]:
+    """`worldswitch --version` with that core asked for."""
+    return subprocess.run(
+        [sys.executable, "-m", "worldswitch.cli", "--version"],
+        env={**os.environ, "WORLDSWITCH_CORE": core},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_the_pure_core_can_be_asked_for_and_nothing_else() -> None:
+    assert version_of("pure").stdout.endswith("(pure Python core)\n")
+    other = version_of("fast")
     assert (other.returncode, other.stdout) == (2, "")
     assert other.stderr == "worldswitch: WORLDSWITCH_CORE is 'fast'; it is 'pure' or not set\n"
